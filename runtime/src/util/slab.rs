@@ -1,0 +1,131 @@
+//! A keyed store for one thread (or behind one lock): insert gives a key, remove takes the value back, both in O(1).
+
+/// Values under small reusable keys.
+///
+/// A key is valid until its value is removed; then the next insertion may give it out again. Whoever must tell an old
+/// holder of a key from a new one keeps a generation beside it.
+#[derive(Debug)]
+pub(crate) struct Slab<T> {
+    entries: Vec<Entry<T>>,
+    /// Head of the list of vacant entries; `entries.len()` when there is none.
+    vacant: usize,
+    len: usize,
+}
+
+#[derive(Debug)]
+enum Entry<T> {
+    Occupied(T),
+    /// The next vacant entry.
+    Vacant(usize),
+}
+
+impl<T> Slab<T> {
+    pub(crate) const fn new() -> Self {
+        Self {
+            entries: Vec::new(),
+            vacant: 0,
+            len: 0,
+        }
+    }
+
+    /// How many values are stored.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Stores what `make` builds when told its key.
+    pub(crate) fn insert_with(&mut self, make: impl FnOnce(usize) -> T) -> usize {
+        let key = self.vacant;
+        let value = make(key);
+        match self.entries.get_mut(key) {
+            Some(entry) => {
+                let Entry::Vacant(next) = *entry else {
+                    unreachable!("the vacant list points at a stored value")
+                };
+                self.vacant = next;
+                *entry = Entry::Occupied(value);
+            }
+            None => {
+                self.entries.push(Entry::Occupied(value));
+                self.vacant = key + 1;
+            }
+        }
+        self.len += 1;
+        key
+    }
+
+    pub(crate) fn get_mut(&mut self, key: usize) -> Option<&mut T> {
+        match self.entries.get_mut(key) {
+            Some(Entry::Occupied(value)) => Some(value),
+            _ => None,
+        }
+    }
+
+    /// Takes the value out, if there is one under `key`.
+    pub(crate) fn remove(&mut self, key: usize) -> Option<T> {
+        let entry = self.entries.get_mut(key)?;
+        if matches!(entry, Entry::Vacant(_)) {
+            return None;
+        }
+        let Entry::Occupied(value) = std::mem::replace(entry, Entry::Vacant(self.vacant)) else {
+            unreachable!()
+        };
+        self.vacant = key;
+        self.len -= 1;
+        Some(value)
+    }
+
+    /// Every stored value with its key.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (usize, &T)> {
+        self.entries
+            .iter()
+            .enumerate()
+            .filter_map(|(key, entry)| match entry {
+                Entry::Occupied(value) => Some((key, value)),
+                Entry::Vacant(_) => None,
+            })
+    }
+
+    /// Takes every value out and forgets the keys.
+    pub(crate) fn take_all(&mut self) -> impl Iterator<Item = T> + use<T> {
+        let all = std::mem::take(self);
+        all.entries.into_iter().filter_map(|entry| match entry {
+            Entry::Occupied(value) => Some(value),
+            Entry::Vacant(_) => None,
+        })
+    }
+}
+
+impl<T> Default for Slab<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::Slab;
+
+    #[test]
+    fn a_removed_key_is_given_out_again_and_the_others_stay() {
+        let mut slab = Slab::new();
+        let keys: Vec<usize> = ["a", "b", "c"]
+            .map(|value| slab.insert_with(|_| value))
+            .into();
+        assert_eq!(slab.remove(keys[1]), Some("b"));
+        assert_eq!(slab.remove(keys[1]), None);
+        assert_eq!(slab.insert_with(|_| "d"), keys[1]);
+        assert_eq!(slab.insert_with(|_| "e"), 3);
+        assert_eq!(
+            slab.iter().map(|(_, value)| *value).collect::<Vec<_>>(),
+            ["a", "d", "c", "e"]
+        );
+        assert_eq!(slab.len(), 4);
+        assert_eq!(slab.take_all().count(), 4);
+        assert!(slab.is_empty());
+    }
+}
