@@ -1,0 +1,65 @@
+//! Flags of descriptors that were made elsewhere.
+//!
+//! `O_NONBLOCK` belongs to the *open file description*, not to the descriptor: setting it on a duplicate, or on a standard
+//! input that was inherited, sets it for everyone who shares it, other processes included.
+#![expect(unsafe_code, reason = "calls fcntl")]
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use super::call::{Call, retry};
+
+/// Whether reading and writing through `fd` answers `EAGAIN` instead of waiting.
+pub(crate) fn is_nonblocking(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    Ok(status_flags(fd)? & libc::O_NONBLOCK != 0)
+}
+
+/// Makes everyone who shares `fd`'s open file description wait, or not wait, in reading and writing.
+pub(crate) fn set_nonblocking(fd: BorrowedFd<'_>, nonblocking: bool) -> io::Result<()> {
+    let before = status_flags(fd)?;
+    let after = if nonblocking {
+        before | libc::O_NONBLOCK
+    } else {
+        before & !libc::O_NONBLOCK
+    };
+    if after != before {
+        retry(Call::DescriptorFlags, || {
+            // SAFETY: F_SETFL takes an integer and touches no memory of ours.
+            unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, after) }
+        })?;
+    }
+    Ok(())
+}
+
+fn status_flags(fd: BorrowedFd<'_>) -> io::Result<libc::c_int> {
+    retry(Call::DescriptorFlags, || {
+        // SAFETY: F_GETFL touches no memory of ours.
+        unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) }
+    })
+}
+
+/// What the tests of the whole layer ask about the descriptors it makes.
+#[cfg(all(test, not(loom)))]
+pub(super) fn is_close_on_exec(fd: BorrowedFd<'_>) -> bool {
+    // SAFETY: F_GETFD touches no memory of ours.
+    let flags = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFD) };
+    flags & libc::FD_CLOEXEC != 0
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::os::fd::AsFd;
+
+    use super::{is_nonblocking, set_nonblocking};
+
+    #[test]
+    fn nonblocking_is_shared_with_a_duplicate() {
+        let (original, _writer) = std::io::pipe().unwrap();
+        let duplicate = original.try_clone().unwrap();
+        assert!(!is_nonblocking(original.as_fd()).unwrap());
+        set_nonblocking(duplicate.as_fd(), true).unwrap();
+        assert!(is_nonblocking(original.as_fd()).unwrap());
+        set_nonblocking(original.as_fd(), false).unwrap();
+        assert!(!is_nonblocking(duplicate.as_fd()).unwrap());
+    }
+}
