@@ -1,0 +1,110 @@
+//! The part of a task that does not depend on its future: what a pointer to a task points to.
+//!
+//! Shared by everyone who holds a reference, and therefore never borrowed mutably: what changes is atomic, or a cell whose
+//! owner the [state](super::state) names. The numbers that only describe a task (key, counts, times) are standard atomics,
+//! written and read relaxed; no protocol depends on them, so no model needs to see them.
+
+use std::fmt;
+use std::panic::Location;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::task::Waker;
+
+use super::raw::VTable;
+use super::state::State;
+use super::{Meta, RegistryKey, TaskId};
+use crate::util::sync::UnsafeCell;
+
+/// The first field of every task; 88 bytes.
+pub(crate) struct Header {
+    pub(super) state: State,
+    pub(super) vtable: &'static VTable,
+    /// Whom to wake at completion. JOIN_WAKER says whose the cell is; while it is the handle's, it is empty between polls.
+    pub(super) join_waker: UnsafeCell<Option<Waker>>,
+    id: TaskId,
+    name: Option<Box<str>>,
+    location: &'static Location<'static>,
+    key: AtomicU64,
+    polls_count: AtomicU32,
+    last_poll_ms: AtomicU32,
+    spawned_ms: u32,
+}
+
+impl Header {
+    pub(super) fn new(vtable: &'static VTable, meta: Meta) -> Self {
+        Self {
+            state: State::new(),
+            vtable,
+            join_waker: UnsafeCell::new(None),
+            id: TaskId::next(),
+            name: meta.name,
+            location: meta.location,
+            key: AtomicU64::new(u64::MAX),
+            polls_count: AtomicU32::new(0),
+            last_poll_ms: AtomicU32::new(meta.spawned_ms),
+            spawned_ms: meta.spawned_ms,
+        }
+    }
+
+    pub(crate) fn id(&self) -> TaskId {
+        self.id
+    }
+
+    pub(crate) fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    /// Where the task was spawned.
+    pub(crate) fn location(&self) -> &'static Location<'static> {
+        self.location
+    }
+
+    /// The key the registry gave; every bit set before it did.
+    pub(crate) fn key(&self) -> RegistryKey {
+        let key = self.key.load(Relaxed);
+        RegistryKey {
+            core: (key >> 32) as u32,
+            index: key as u32,
+        }
+    }
+
+    pub(super) fn set_key(&self, key: RegistryKey) {
+        self.key
+            .store(u64::from(key.core) << 32 | u64::from(key.index), Relaxed);
+    }
+
+    /// How often the task was polled (modulo 2³²).
+    pub(crate) fn polls_count(&self) -> u32 {
+        self.polls_count.load(Relaxed)
+    }
+
+    /// When the last poll began; when the task was spawned, before the first.
+    pub(crate) fn last_poll_ms(&self) -> u32 {
+        self.last_poll_ms.load(Relaxed)
+    }
+
+    pub(crate) fn spawned_ms(&self) -> u32 {
+        self.spawned_ms
+    }
+
+    /// A poll begins. Only the runner writes, so a load and a store make a count.
+    #[inline]
+    pub(super) fn note_poll(&self, now_ms: u32) {
+        self.polls_count
+            .store(self.polls_count().wrapping_add(1), Relaxed);
+        self.last_poll_ms.store(now_ms, Relaxed);
+    }
+}
+
+impl fmt::Debug for Header {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Task")
+            .field("id", &self.id())
+            .field("name", &self.name())
+            .field("location", &format_args!("{}", self.location))
+            .field("polls", &self.polls_count())
+            .field("spawned_ms", &self.spawned_ms())
+            .field("last_poll_ms", &self.last_poll_ms())
+            .finish_non_exhaustive()
+    }
+}
