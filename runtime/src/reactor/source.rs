@@ -1,0 +1,503 @@
+//! One registered descriptor: its readiness, who waits for it, and where it is registered.
+//!
+//! The protocol between an event and a task that begins to wait:
+//!
+//! 1. An event first changes the readiness word, then takes the lock and collects the waiters of its directions.
+//! 2. A task that found the word not ready takes the lock, **looks at the word again**, and only then leaves its waker.
+//!
+//! Whichever takes the lock second sees what the other did, so no event passes a waiter by. Wakers are cloned before the
+//! lock is taken, and called and dropped after it is released: a waker may be anybody's code and may come back here.
+//!
+//! A waiter has a key. `poll_*` methods share the key [`POLL_KEY`] per direction, so the last caller replaces the one
+//! before, as their contract says; each future has a key of its own and takes its waker away when it is dropped. An event
+//! empties the whole list. It also counts [`Source::drains`] up, so a future that was woken learns without the lock that
+//! there is nothing left of it to take away.
+
+use std::sync::Arc;
+use std::task::{Context, Waker};
+
+use super::Reactors;
+use super::readiness::{Readiness, ReadinessWord, Snapshot};
+use super::token::Token;
+use crate::util::sync::Mutex;
+use crate::util::sync::atomic::{
+    AtomicU32,
+    Ordering::{Acquire, Relaxed, Release},
+};
+
+/// Shared between the socket that owns it and the reactor that reports its events.
+#[derive(Debug, Default)]
+pub(crate) struct Source {
+    readiness: ReadinessWord,
+    /// How often the waiters of a direction were collected. Counted under the lock of `waiters`.
+    drains: [AtomicU32; 2],
+    waiters: Mutex<Waiters>,
+}
+
+impl Source {
+    #[inline]
+    pub(crate) fn readiness(&self) -> Snapshot {
+        self.readiness.load()
+    }
+
+    /// See [`ReadinessWord::clear`].
+    #[inline]
+    pub(crate) fn clear(&self, seen: Snapshot, readiness: Readiness) {
+        self.readiness.clear(seen, readiness);
+    }
+
+    /// Takes note of an event and collects whom it wakes.
+    #[inline]
+    pub(crate) fn deliver(&self, readiness: Readiness, woken: &mut Vec<Waker>) {
+        self.readiness.deliver(readiness);
+        let mut waiters = self.waiters.lock();
+        for direction in [Direction::Read, Direction::Write] {
+            if readiness.intersects(direction.wakes_on()) {
+                self.drain(&mut waiters, direction, woken);
+            }
+        }
+    }
+
+    /// Leaves the task's waker, unless `interest` is satisfied by now.
+    ///
+    /// A future passes a place for its key, which is filled; `None` stands for the key that `poll_*` methods share. `here` is
+    /// the reactor that this thread turns.
+    #[inline]
+    pub(crate) fn wait(
+        &self,
+        interest: Interest,
+        key: Option<&mut Option<WaitKey>>,
+        here: Option<u16>,
+        cx: &mut Context<'_>,
+    ) -> Waited {
+        match key {
+            Some(key @ None) => self.wait_first(interest, key, here, cx.waker().clone()),
+            Some(Some(key)) => {
+                let number = key.number;
+                self.wait_again(interest, number, Some(key), here, cx)
+            }
+            None => self.wait_again(interest, POLL_KEY, None, here, cx),
+        }
+    }
+
+    /// A future waits for the first time.
+    #[inline]
+    fn wait_first(
+        &self,
+        interest: Interest,
+        key: &mut Option<WaitKey>,
+        here: Option<u16>,
+        waker: Waker,
+    ) -> Waited {
+        let direction = interest.direction();
+        let mut waiters = self.waiters.lock();
+        let seen = self.readiness.load();
+        if seen.ends_wait_for(interest) {
+            drop(waiters);
+            return Waited::Ready(seen);
+        }
+        let number = waiters.fresh_key();
+        let drains = self.drains[direction as usize].load(Relaxed); // under the lock nobody else counts
+        *key = Some(WaitKey {
+            number,
+            drains,
+            direction,
+        });
+        waiters.add(direction, number, waker);
+        waiters.note_visit(here)
+    }
+
+    /// Somebody may have left a waker before, which may still be there and may still be the right one.
+    fn wait_again(
+        &self,
+        interest: Interest,
+        number: u32,
+        key: Option<&mut WaitKey>,
+        here: Option<u16>,
+        cx: &mut Context<'_>,
+    ) -> Waited {
+        let direction = interest.direction();
+        let mut fresh = None;
+        let mut waiters = loop {
+            let waiters = self.waiters.lock();
+            let seen = self.readiness.load();
+            if seen.ends_wait_for(interest) {
+                drop(waiters);
+                return Waited::Ready(seen);
+            }
+            if waiters
+                .get(direction, number)
+                .is_some_and(|waker| waker.will_wake(cx.waker()))
+            {
+                return Waited::Pending;
+            }
+            if fresh.is_some() {
+                break waiters;
+            }
+            drop(waiters);
+            fresh = Some(cx.waker().clone());
+        };
+        if let Some(key) = key {
+            key.drains = self.drains[direction as usize].load(Relaxed); // under the lock nobody else counts
+        }
+        let replaced = waiters.take(direction, number);
+        waiters.add(direction, number, fresh.expect("the loop ends with one"));
+        let waited = waiters.note_visit(here);
+        drop(waiters);
+        drop(replaced);
+        waited
+    }
+
+    /// Takes away the waker that a dropped or finished future left here.
+    #[inline]
+    pub(crate) fn forget(&self, key: WaitKey) {
+        // Otherwise an event has collected it.
+        if self.drains[key.direction as usize].load(Acquire) == key.drains {
+            let waker = self.waiters.lock().take(key.direction, key.number);
+            drop(waker);
+        }
+    }
+
+    /// Where the source is registered, if it is.
+    pub(crate) fn home(&self) -> Option<Home> {
+        self.waiters.lock().home.clone()
+    }
+
+    /// Notes where the source is registered from now on, and says where it was.
+    pub(crate) fn set_home(&self, home: Option<Home>) -> Option<Home> {
+        std::mem::replace(&mut self.waiters.lock().home, home)
+    }
+
+    /// Tells everybody who waits, now or later, that the runtime is gone.
+    pub(crate) fn close(&self, woken: &mut Vec<Waker>) {
+        self.readiness.close();
+        let mut waiters = self.waiters.lock();
+        self.drain(&mut waiters, Direction::Read, woken);
+        self.drain(&mut waiters, Direction::Write, woken);
+    }
+
+    #[inline]
+    fn drain(&self, waiters: &mut Waiters, direction: Direction, woken: &mut Vec<Waker>) {
+        let Some(waker) = waiters.first[direction as usize].take() else {
+            debug_assert!(
+                waiters.more.is_none() || !waiters.more_in(direction),
+                "the first place is filled first"
+            );
+            return;
+        };
+        woken.push(waker);
+        if waiters.more.is_some() {
+            waiters.drain_more(direction, woken);
+        }
+        let drains = &self.drains[direction as usize];
+        drains.store(drains.load(Relaxed).wrapping_add(1), Release); // whoever sees it has nothing left in the list
+    }
+}
+
+/// How an attempt to wait ended.
+#[derive(Debug)]
+pub(crate) enum Waited {
+    /// There is nothing to wait for.
+    Ready(Snapshot),
+    /// The waker is left.
+    Pending,
+    /// The waker is left, and it was for the [`VISITS_TO_MOVE`]th time in a row that somebody waited from the same other
+    /// reactor's thread.
+    SteadilyElsewhere,
+}
+
+/// Where a source is registered.
+#[derive(Clone, Debug)]
+pub(crate) struct Home {
+    pub(crate) reactors: Arc<Reactors>,
+    pub(crate) token: Token,
+    /// Which of the reactors.
+    pub(crate) reactor: u16,
+}
+
+/// Under which a future's waker was left.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct WaitKey {
+    number: u32,
+    drains: u32,
+    direction: Direction,
+}
+
+impl Snapshot {
+    /// Whether there is no point in waiting for `interest`.
+    #[inline]
+    fn ends_wait_for(self, interest: Interest) -> bool {
+        self.readiness()
+            .intersects(interest.satisfied_by() | Readiness::SHUT_DOWN)
+    }
+}
+
+/// The two sides of a source that are waited for separately.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Direction {
+    Read,
+    Write,
+}
+
+impl Direction {
+    /// Every change that could be news for somebody who waits in this direction.
+    fn wakes_on(self) -> Readiness {
+        match self {
+            Self::Read => Readiness::READABLE | Readiness::READ_CLOSED | Readiness::HUNG_UP,
+            Self::Write => Readiness::WRITABLE | Readiness::HUNG_UP,
+        }
+    }
+}
+
+/// What a task waits for.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Interest {
+    /// A read that does not block.
+    Readable,
+    /// A write that does not block.
+    Writable,
+    /// The peer's end of stream, also while unread data waits before it.
+    ReadClosed,
+    /// Hang-up or error.
+    HungUp,
+}
+
+impl Interest {
+    #[inline]
+    pub(crate) fn direction(self) -> Direction {
+        match self {
+            Self::Writable => Direction::Write,
+            Self::Readable | Self::ReadClosed | Self::HungUp => Direction::Read,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn satisfied_by(self) -> Readiness {
+        // A table, not a match: three looks per echo.
+        const SATISFIED_BY: [Readiness; 4] = [
+            Readiness::READABLE,
+            Readiness::WRITABLE,
+            Readiness::READ_CLOSED,
+            Readiness::HUNG_UP,
+        ];
+        SATISFIED_BY[self as usize]
+    }
+}
+
+/// Everything under the lock. Nearly always there is at most one waiter per direction, and it costs no allocation.
+#[derive(Debug, Default)]
+struct Waiters {
+    /// Per direction; filled before `more` is used.
+    first: [Option<Waker>; 2],
+    first_keys: [u32; 2],
+    last_key: u32,
+    #[expect(
+        clippy::box_collection,
+        reason = "one word in every idle connection instead of three"
+    )]
+    more: Option<Box<Vec<Waiter>>>,
+    home: Option<Home>,
+    /// Who waited here last, if that was on the thread of another reactor, and how many times in a row.
+    visitor: u16,
+    visits: u16,
+}
+
+#[derive(Debug)]
+struct Waiter {
+    direction: Direction,
+    key: u32,
+    waker: Waker,
+}
+
+impl Waiters {
+    #[inline]
+    fn fresh_key(&mut self) -> u32 {
+        self.last_key = self.last_key.wrapping_add(1).max(POLL_KEY + 1);
+        self.last_key
+    }
+
+    fn get(&self, direction: Direction, key: u32) -> Option<&Waker> {
+        let at = direction as usize;
+        if self.first_keys[at] == key && self.first[at].is_some() {
+            return self.first[at].as_ref();
+        }
+        let more = self.more.as_ref()?;
+        more.iter()
+            .find(|waiter| waiter.key == key && waiter.direction == direction)
+            .map(|waiter| &waiter.waker)
+    }
+
+    /// Leaves `waker` under `key`, under which there is none.
+    #[inline]
+    fn add(&mut self, direction: Direction, key: u32, waker: Waker) {
+        let at = direction as usize;
+        if self.first[at].is_none() {
+            (self.first[at], self.first_keys[at]) = (Some(waker), key);
+        } else {
+            self.more.get_or_insert_default().push(Waiter {
+                direction,
+                key,
+                waker,
+            });
+        }
+    }
+
+    #[cold]
+    fn take(&mut self, direction: Direction, key: u32) -> Option<Waker> {
+        let at = direction as usize;
+        let place = |more: &Vec<Waiter>, key: Option<u32>| {
+            more.iter().position(|waiter| {
+                waiter.direction == direction && key.is_none_or(|key| waiter.key == key)
+            })
+        };
+        if self.first[at].is_some() && self.first_keys[at] == key {
+            let waker = self.first[at].take();
+            // Somebody else moves up: the first place is filled while there is more.
+            if let Some(next) = self.more.as_ref().and_then(|more| place(more, None)) {
+                let next = self.remove_more(next);
+                (self.first[at], self.first_keys[at]) = (Some(next.waker), next.key);
+            }
+            return waker;
+        }
+        let place = place(self.more.as_ref()?, Some(key))?;
+        Some(self.remove_more(place).waker)
+    }
+
+    fn remove_more(&mut self, place: usize) -> Waiter {
+        let more = self.more.as_mut().expect("the caller found a place in it");
+        let waiter = more.swap_remove(place);
+        if more.is_empty() {
+            self.more = None;
+        }
+        waiter
+    }
+
+    #[cold]
+    fn drain_more(&mut self, direction: Direction, woken: &mut Vec<Waker>) {
+        let Some(more) = self.more.take() else { return };
+        let (now, later): (Vec<_>, Vec<_>) = more
+            .into_iter()
+            .partition(|waiter| waiter.direction == direction);
+        woken.extend(now.into_iter().map(|waiter| waiter.waker));
+        self.more = (!later.is_empty()).then(|| Box::new(later));
+    }
+
+    fn more_in(&self, direction: Direction) -> bool {
+        self.more
+            .iter()
+            .flat_map(|more| more.iter())
+            .any(|waiter| waiter.direction == direction)
+    }
+
+    /// Counts a wait on the thread that turns the reactor `here`, and says if that one would be the better home.
+    #[inline]
+    fn note_visit(&mut self, here: Option<u16>) -> Waited {
+        match here {
+            Some(here) if self.home.as_ref().is_some_and(|home| home.reactor != here) => {
+                self.note_foreign_visit(here)
+            }
+            _ => {
+                self.visits = 0;
+                Waited::Pending
+            }
+        }
+    }
+
+    fn note_foreign_visit(&mut self, here: u16) -> Waited {
+        if self.visitor != here {
+            (self.visitor, self.visits) = (here, 0);
+        }
+        self.visits += 1;
+        if self.visits < VISITS_TO_MOVE {
+            return Waited::Pending;
+        }
+        self.visits = 0;
+        Waited::SteadilyElsewhere
+    }
+}
+
+/// Stands for whoever calls `poll_*` methods.
+const POLL_KEY: u32 = 0;
+
+/// How many waits in a row on another worker make a source move there. Moving costs two `epoll_ctl`, about as much as a
+/// tenth of an echo spread over this many; fewer would let a burst of steals drag sources to and fro.
+/// One under loom, so that a model reaches the move.
+const VISITS_TO_MOVE: u16 = if cfg!(loom) { 1 } else { 16 };
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    fn wait(source: &Source, interest: Interest, key: Option<&mut Option<WaitKey>>) -> Waited {
+        source.wait(interest, key, None, &mut Context::from_waker(Waker::noop()))
+    }
+
+    #[test]
+    fn an_idle_source_is_small() {
+        assert!(size_of::<Source>() <= 120, "{} bytes", size_of::<Source>());
+    }
+
+    #[test]
+    fn an_event_wakes_everybody_in_its_direction_and_nobody_else() {
+        let source = Source::default();
+        let mut keys = [None; 3];
+        for key in &mut keys {
+            assert!(matches!(
+                wait(&source, Interest::Readable, Some(key)),
+                Waited::Pending
+            ));
+        }
+        assert!(matches!(
+            wait(&source, Interest::Readable, None),
+            Waited::Pending
+        ));
+        for _ in 0..2 {
+            assert!(
+                matches!(wait(&source, Interest::Writable, None), Waited::Pending),
+                "one key, one place"
+            );
+        }
+        source.forget(keys[0].unwrap());
+        let mut woken = Vec::new();
+        source.deliver(Readiness::READABLE, &mut woken);
+        assert_eq!(woken.len(), 3, "two futures and the poll_* caller");
+        source.deliver(Readiness::WRITABLE, &mut woken);
+        assert_eq!(woken.len(), 4);
+        source.forget(keys[1].unwrap());
+        source.close(&mut woken);
+        assert_eq!(woken.len(), 4, "everybody has been woken");
+    }
+
+    #[test]
+    fn a_forgotten_waiter_makes_room_for_those_behind_it() {
+        let source = Source::default();
+        let mut keys = [None; 4];
+        for key in &mut keys {
+            assert!(matches!(
+                wait(&source, Interest::Readable, Some(key)),
+                Waited::Pending
+            ));
+        }
+        source.forget(keys[0].unwrap());
+        source.forget(keys[2].unwrap());
+        let mut woken = Vec::new();
+        source.close(&mut woken);
+        assert_eq!(woken.len(), 2);
+    }
+
+    #[test]
+    fn only_steady_visits_from_one_other_thread_suggest_a_move() {
+        let mut waiters = Waiters::default();
+        let mut visit =
+            |here| matches!(waiters.note_foreign_visit(here), Waited::SteadilyElsewhere);
+        for _ in 1..VISITS_TO_MOVE {
+            assert!(!visit(1));
+        }
+        assert!(!visit(2), "another visitor");
+        for _ in 1..VISITS_TO_MOVE {
+            assert!(!visit(1));
+        }
+        assert!(visit(1));
+        assert!(!visit(1), "the count begins again");
+    }
+}
