@@ -1,0 +1,50 @@
+//! How many I/O operations a task may do in one poll.
+//!
+//! A socket that is always ready would let its task loop for ever. Each operation of ours takes one unit; when none is
+//! left, the operation wakes its task and pends, so the task goes to the back of the queue. Outside of a task's poll
+//! there is no limit.
+
+use std::cell::Cell;
+use std::task::{Context, Poll};
+
+/// Takes one unit. Pending, with the task woken, when the budget of this poll is used up.
+#[inline]
+pub(crate) fn poll_proceed(cx: &mut Context<'_>) -> Poll<()> {
+    BUDGET.with(|budget| match budget.get() {
+        UNLIMITED => Poll::Ready(()),
+        0 => {
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        }
+        left => {
+            budget.set(left - 1);
+            Poll::Ready(())
+        }
+    })
+}
+
+/// Whether a task is being polled on this thread.
+#[inline]
+pub(super) fn is_in_poll() -> bool {
+    BUDGET.get() != UNLIMITED
+}
+
+/// Runs `poll` with a budget of its own.
+#[inline]
+pub(super) fn with_budget<R>(units: u32, poll: impl FnOnce() -> R) -> R {
+    struct Restore(u32);
+    impl Drop for Restore {
+        #[inline]
+        fn drop(&mut self) {
+            BUDGET.set(self.0);
+        }
+    }
+    let _restore = Restore(BUDGET.replace(units));
+    poll()
+}
+
+thread_local! {
+    static BUDGET: Cell<u32> = const { Cell::new(UNLIMITED) };
+}
+
+const UNLIMITED: u32 = u32::MAX;

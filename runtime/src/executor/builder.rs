@@ -1,0 +1,229 @@
+//! How a runtime is configured and put together.
+
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread;
+
+use super::context::{self, Context};
+use super::core::Core;
+use super::runtime::Runtime;
+use super::seat::{Claim, Seat};
+use super::shared::{Home, Remote, Shared};
+use super::worker::Worker;
+use crate::reactor::{REACTOR_MAX, Reactors};
+
+/// Configures a [`Runtime`].
+///
+/// # Examples
+///
+/// ```
+/// let runtime = wakeful::Builder::new().workers(2).thread_name("server").build()?;
+/// runtime.block_on(async { /* … */ });
+/// # std::io::Result::Ok(())
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "a builder does nothing until `build` is called"]
+pub struct Builder {
+    workers: Option<usize>,
+    thread_name: String,
+    stack_size: Option<usize>,
+    poll_budget: u32,
+}
+
+impl Builder {
+    /// The defaults: one worker per available CPU.
+    pub fn new() -> Self {
+        Self {
+            workers: None,
+            thread_name: "wakeful".to_owned(),
+            stack_size: None,
+            poll_budget: POLL_BUDGET,
+        }
+    }
+
+    /// How many workers run tasks, from 1 to 1024. With one, the runtime has no thread of its own: `block_on` runs all.
+    pub fn workers(mut self, count: usize) -> Self {
+        self.workers = Some(count);
+        self
+    }
+
+    /// What the runtime's threads are called: this name, a dash and the worker's number. Linux shows 15 bytes of it.
+    pub fn thread_name(mut self, name: impl Into<String>) -> Self {
+        self.thread_name = name.into();
+        self
+    }
+
+    /// The stack of each thread of the runtime in bytes; by default what `std::thread` takes.
+    pub fn stack_size(mut self, bytes: usize) -> Self {
+        self.stack_size = Some(bytes);
+        self
+    }
+
+    /// How many I/O operations a task may do before others have their turn; 128 by default, at least 1.
+    pub fn poll_budget(mut self, operations: u32) -> Self {
+        self.poll_budget = operations;
+        self
+    }
+
+    /// Builds the runtime and starts its threads.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` when a number is out of its range; otherwise what the system says when it refuses a thread, a
+    /// descriptor or memory.
+    pub fn build(self) -> io::Result<Runtime> {
+        let workers_count = match self.workers {
+            Some(count) => count,
+            None => thread::available_parallelism()?.get().min(WORKERS_MAX),
+        };
+        if !(1..=WORKERS_MAX).contains(&workers_count) {
+            return Err(invalid(format!(
+                "a runtime has 1 to {WORKERS_MAX} workers, not {workers_count}"
+            )));
+        }
+        if self.poll_budget == 0 {
+            return Err(invalid(
+                "with a poll budget of 0 no task could do any I/O; the least is 1".to_owned(),
+            ));
+        }
+        if self.thread_name.contains('\0') {
+            return Err(invalid(
+                "a thread name cannot contain a zero byte".to_owned(),
+            ));
+        }
+
+        let mut cores = (0..workers_count)
+            .map(|index| Core::new(index, workers_count))
+            .collect::<Vec<_>>();
+        let remotes = cores
+            .iter()
+            .map(|core| Arc::new(Remote::new(core)))
+            .collect();
+        let reactors = Reactors::new(workers_count)?;
+        let others = cores.split_off(1);
+        let seat = Seat::new(cores.pop().expect("there is at least one worker"));
+        let shared = Arc::new(Shared::new(remotes, reactors, seat, self.poll_budget));
+
+        let home = |core| {
+            Arc::new(Home {
+                shared: shared.clone(),
+                core,
+            })
+        };
+        let mut bodies: Vec<Box<dyn FnOnce() + Send>> = Vec::new();
+        if workers_count > 1 {
+            let home = home(0);
+            bodies.push(Box::new(move || run_stand_in(home)));
+        }
+        bodies.extend(others.into_iter().map(|core| -> Box<dyn FnOnce() + Send> {
+            let home = home(core.index());
+            Box::new(move || run_worker(home, core))
+        }));
+
+        let mut threads = Vec::with_capacity(bodies.len());
+        let mut bodies = bodies.into_iter().enumerate();
+        let failed =
+            bodies
+                .by_ref()
+                .find_map(|(index, body)| match self.spawn_thread(index, body) {
+                    Ok(thread) => {
+                        threads.push(thread);
+                        None
+                    }
+                    Err(error) => Some(error),
+                });
+        match failed {
+            None => Ok(Runtime::from_parts(home(0), threads)),
+            Some(error) => {
+                // The cores of threads that never began died with their closures, so nobody waits for the last one.
+                shared.close();
+                threads.into_iter().for_each(|thread| drop(thread.join()));
+                Err(error)
+            }
+        }
+    }
+
+    fn spawn_thread(
+        &self,
+        index: usize,
+        body: Box<dyn FnOnce() + Send>,
+    ) -> io::Result<thread::JoinHandle<()>> {
+        let mut thread = thread::Builder::new().name(format!("{}-{index}", self.thread_name));
+        if let Some(bytes) = self.stack_size {
+            thread = thread.stack_size(bytes);
+        }
+        let index_for_error = index;
+        thread.spawn(body).map_err(|error| {
+            io::Error::new(
+                error.kind(),
+                format!("cannot start the thread of worker {index_for_error}: {error}"),
+            )
+        })
+    }
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The life of a worker's thread.
+fn run_worker(home: Arc<Home>, core: Core) {
+    let shared = home.shared.clone();
+    let context = Rc::new(Context::Worker(Worker::new(home)));
+    let _entered = context::enter(context.clone());
+    let worker = context.worker().expect("made above");
+    worker.put_core(core);
+    let _retire = AtEnd(|| {
+        worker.local().close();
+        shared.retire(worker.take_core());
+    });
+    worker.run(|| shared.is_closed().then_some(()));
+}
+
+/// The life of the thread that drives core 0 while no `block_on` does.
+fn run_stand_in(home: Arc<Home>) {
+    let shared = home.shared.clone();
+    let context = Rc::new(Context::Worker(Worker::new(home)));
+    let _entered = context::enter(context.clone());
+    let worker = context.worker().expect("made above");
+    let seat = &shared.seat;
+    let claim = || match seat.claim_as_stand_in() {
+        Claim::Core(core) => Some(Some(core)),
+        Claim::Wait => None,
+        Claim::Closed => Some(None),
+    };
+    while let Some(core) = worker.run_without_core(claim) {
+        worker.put_core(core);
+        let _give_back = AtEnd(|| {
+            if let Some(core) = seat.give_back(worker.take_core(), false) {
+                worker.local().close();
+                shared.retire(core);
+            }
+        });
+        worker.run(|| (seat.is_wanted() || shared.is_closed()).then_some(()));
+    }
+    worker.local().close();
+}
+
+/// Calls a closure when it is dropped. The thread may be panicking, though only by a bug of ours or a fault of the system:
+/// a shutdown then must not wait for a core that died with it.
+struct AtEnd<F: FnMut()>(F);
+
+impl<F: FnMut()> Drop for AtEnd<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
+fn invalid(message: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, message)
+}
+
+/// Enough for a few requests, little enough that others are not kept waiting for milliseconds.
+const POLL_BUDGET: u32 = 128;
+
+/// As many as a token can name.
+const WORKERS_MAX: usize = REACTOR_MAX as usize + 1;

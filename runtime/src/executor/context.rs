@@ -1,0 +1,156 @@
+//! What the running thread knows of a runtime.
+
+use std::cell::RefCell;
+use std::ptr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::shared::{Home, Shared};
+use super::worker::Worker;
+use crate::reactor::Place;
+use crate::util::sync::thread_local;
+
+/// The thread's part in a runtime.
+#[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one per thread, and on the way of every wake: not behind another pointer"
+)]
+pub(crate) enum Context {
+    /// It runs tasks.
+    Worker(Worker),
+    /// It is inside `block_on`, but another thread holds the core.
+    Guest(Arc<Home>),
+    /// It has entered the runtime's context, to spawn or to make sockets, and has another part behind it.
+    Entered {
+        home: Arc<Home>,
+        behind: Option<Rc<Self>>,
+    },
+    /// It is dropping what a runtime left behind.
+    Finisher(Arc<Home>),
+}
+
+impl Context {
+    pub(crate) fn home(&self) -> &Arc<Home> {
+        match self {
+            Self::Worker(worker) => worker.home(),
+            Self::Guest(home) | Self::Entered { home, .. } | Self::Finisher(home) => home,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn worker(&self) -> Option<&Worker> {
+        match self {
+            Self::Worker(worker) => Some(worker),
+            _ => None,
+        }
+    }
+
+    /// Whether a future is being driven on this thread, so that blocking it would be a mistake.
+    fn drives_a_future(&self) -> bool {
+        match self {
+            Self::Worker(_) | Self::Guest(_) => true,
+            Self::Entered { behind, .. } => behind
+                .as_ref()
+                .is_some_and(|behind| behind.drives_a_future()),
+            Self::Finisher(_) => false,
+        }
+    }
+
+    /// Whether this thread belongs to `shared` in such a way that waiting for its threads would wait for itself.
+    pub(crate) fn is_part_of(&self, shared: &Arc<Shared>) -> bool {
+        match self {
+            Self::Worker(_) | Self::Finisher(_) => Arc::ptr_eq(&self.home().shared, shared),
+            Self::Entered { behind, .. } => behind
+                .as_ref()
+                .is_some_and(|behind| behind.is_part_of(shared)),
+            Self::Guest(_) => false,
+        }
+    }
+}
+
+/// The current context, if the thread is in one. `None` too in the last moments of a thread, when its thread-locals are
+/// gone.
+#[inline]
+pub(crate) fn current() -> Option<Rc<Context>> {
+    CURRENT
+        .try_with(|current| current.borrow().clone())
+        .ok()
+        .flatten()
+}
+
+/// Calls `use_worker` if this thread is a worker of `shared`, which is only compared.
+///
+/// The cheap way, for what happens on every wake: no count is touched. `use_worker` must not enter or leave a context.
+#[inline]
+pub(crate) fn if_worker_of(shared: *const Shared, use_worker: impl FnOnce(&Worker)) {
+    let _ = CURRENT.try_with(|current| {
+        if let Some(Context::Worker(worker)) = current.borrow().as_deref()
+            && ptr::eq(Arc::as_ptr(&worker.home().shared), shared)
+        {
+            use_worker(worker);
+        }
+    });
+}
+
+/// The current context.
+///
+/// # Panics
+///
+/// Outside a runtime, with a sentence that names `what` needs one.
+#[track_caller]
+pub(crate) fn expect_current(what: &str) -> Rc<Context> {
+    current().unwrap_or_else(|| {
+        panic!(
+            "{what} needs a wakeful runtime, and this thread is in none: call it inside `wakeful::block_on` or a spawned \
+             task, or enter a runtime's context with `Handle::enter` first"
+        )
+    })
+}
+
+/// Where a descriptor that must wait on this thread would be registered.
+#[cold]
+pub(crate) fn place() -> Option<Place> {
+    current().map(|context| Place {
+        reactors: context.home().shared.reactors.clone(),
+        worker: context.worker().and_then(Worker::core_index),
+    })
+}
+
+/// Panics where `block_on` would block a thread that drives other futures.
+#[track_caller]
+pub(crate) fn refuse_nested_block_on() {
+    assert!(
+        !current().is_some_and(|context| context.drives_a_future()),
+        "`block_on` was called inside a future that a wakeful runtime is driving: it would block every task of this thread. \
+         Use `.await`, or spawn the future"
+    );
+}
+
+/// Makes `context` the current one until the guard is dropped. In the last moments of a thread, when its thread-locals are
+/// gone, it has no effect.
+pub(crate) fn enter(context: Rc<Context>) -> Entered {
+    Entered {
+        before: CURRENT
+            .try_with(|current| current.replace(Some(context)))
+            .ok()
+            .flatten(),
+    }
+}
+
+/// Brings the former context back when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Entered {
+    before: Option<Rc<Context>>,
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        let left = CURRENT.try_with(|current| current.replace(self.before.take()));
+        drop(left); // outside the borrow: it may be the last one
+    }
+}
+
+thread_local! {
+    static CURRENT: RefCell<Option<Rc<Context>>> = const { RefCell::new(None) };
+}

@@ -1,0 +1,154 @@
+//! The executor: workers that run tasks, and how they share the work.
+//!
+//! ```text
+//!             spawn / wake on this worker                    wake from any other thread
+//!                        │                                              │
+//!          ┌─────────────▼───────────┐      overflow        ┌───────────▼──────────┐
+//!  Core k  │ next slot   ring of 256 │─────────────────────▶│ injector (one, lock) │
+//!          │ reactor k   registry k  │◀─────────────────────│                      │
+//!          └───────▲───────────┬─────┘        visit         └──────────────────────┘
+//!                  │ borrows   └───── steal half ───▶ another core
+//!          thread: Worker { core, local tasks }
+//! ```
+//!
+//! * A [`core::Core`] is what a worker needs to run tasks; a thread that holds one is a [`worker::Worker`]. The two are
+//!   apart so that a core can change its thread: `block_on` borrows core 0 from a stand-in ([`seat`]).
+//! * A wake on a worker goes to its own ring, so the worker that turned the reactor runs what it woke, and the connection
+//!   stays where it is warm. A wake from elsewhere goes to the [`injector`].
+//! * Between tasks, and at least every 61 polls or 200 µs, a worker visits its reactor and the injector. It takes no
+//!   more events than its ring has room for, but at least 8.
+//! * A worker with nothing to do steals, and then sleeps in its own reactor. How it does that without missing work is in
+//!   [`idle`].
+//! * Tasks that are not `Send` belong to a thread ([`local`]).
+//!
+//! # Shutdown
+//!
+//! `Shared::close` raises a flag and wakes everybody. A thread that sees it ends its local tasks and retires its core; the
+//! thread that retires the last one ends all other tasks, wherever they are queued, and closes the reactors. So a future
+//! is only ever dropped on a thread that may drop it, and never while it is being polled.
+//!
+//! # Rejected
+//!
+//! * *One epoll instance for all workers*, with its lock and its one waiting thread; see [`crate::reactor`].
+//! * *Spreading fresh tasks over the workers.* Connections would be spread, but every `spawn` of a short task would pay a
+//!   queue hop and a notification. Placing the **sources** does the same for connections and costs `spawn` nothing
+//!   (`Reactors::choose`); sources of which the task keeps running elsewhere move there.
+//! * *A main future behind a condition variable.* It is usually the accept loop, and every connection would cross threads.
+
+mod block_on;
+mod budget;
+mod builder;
+mod context;
+mod core;
+mod group;
+mod idle;
+mod injector;
+mod local;
+mod queue;
+mod registry;
+mod runtime;
+mod seat;
+mod shared;
+mod worker;
+mod yield_now;
+
+#[cfg(all(test, loom))]
+mod models;
+
+use std::panic::Location;
+
+pub(crate) use self::budget::poll_proceed;
+pub use self::builder::Builder;
+pub(crate) use self::context::place;
+pub use self::group::TaskGroup;
+pub use self::runtime::{EnterGuard, Handle, Metrics, Runtime};
+pub use self::yield_now::{YieldNow, yield_now};
+use crate::task::JoinHandle;
+
+/// Runs a future to its end on a runtime with one worker, made for it: this thread. No other thread is started.
+///
+/// Everything spawned inside is dropped before this returns.
+///
+/// # Panics
+///
+/// Inside a task or another `block_on`; when the system refuses the descriptors that a runtime needs (one epoll instance and
+/// one eventfd); and when the future panics.
+///
+/// # Examples
+///
+/// ```
+/// let answer = wakeful::block_on(async { wakeful::spawn(async { 42 }).await.unwrap() });
+/// assert_eq!(answer, 42);
+/// ```
+#[track_caller]
+pub fn block_on<F: Future>(future: F) -> F::Output {
+    context::refuse_nested_block_on();
+    let runtime = Builder::new()
+        .workers(1)
+        .build()
+        .expect("a runtime needs an epoll instance and an eventfd");
+    runtime.block_on(future)
+}
+
+/// Spawns a task onto the current runtime: it runs beside the caller, on any worker.
+///
+/// The task runs whether or not the handle is awaited, and goes on when the handle is dropped. After the runtime has begun
+/// to shut down, the future is dropped at once and the handle says cancelled.
+///
+/// # Panics
+///
+/// Outside a runtime.
+///
+/// # Examples
+///
+/// ```
+/// wakeful::block_on(async {
+///     let task = wakeful::spawn(async { "done" });
+///     assert_eq!(task.await.unwrap(), "done");
+/// });
+/// ```
+#[track_caller]
+pub fn spawn<F>(future: F) -> JoinHandle<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    context::expect_current("`spawn`")
+        .home()
+        .spawn(future, None, Location::caller())
+}
+
+/// Spawns a task that stays on this thread, so its future need not be `Send`.
+///
+/// It is dropped, finished or not, when the thread leaves the runtime: inside `block_on`, before that returns; on a worker's
+/// own thread, at the shutdown.
+///
+/// # Panics
+///
+/// On a thread that runs no tasks: outside a runtime, in a context that was only entered, or in a `block_on` beside another
+/// one of the same runtime.
+///
+/// # Examples
+///
+/// ```
+/// use std::cell::Cell;
+/// use std::rc::Rc;
+///
+/// wakeful::block_on(async {
+///     let count = Rc::new(Cell::new(0));
+///     let task = wakeful::spawn_local({
+///         let count = count.clone();
+///         async move { count.set(count.get() + 1) }
+///     });
+///     task.await.unwrap();
+///     assert_eq!(count.get(), 1);
+/// });
+/// ```
+#[track_caller]
+pub fn spawn_local<F>(future: F) -> JoinHandle<F::Output>
+where
+    F: Future + 'static,
+    F::Output: 'static,
+{
+    Handle::spawn_local(future, Location::caller())
+}

@@ -1,0 +1,355 @@
+//! What the workers of one runtime share.
+
+use std::panic::Location;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Condvar, PoisonError};
+use std::time::Duration;
+
+use super::context::{self, Context};
+use super::core::Core;
+use super::idle::{Idle, Parker};
+use super::injector::Injector;
+use super::local::Pinned;
+use super::queue::Stealer;
+use super::registry::Registry;
+use super::seat::Seat;
+use crate::reactor::Reactors;
+use crate::sys::clock;
+use crate::task::{self, Due, JoinHandle, Meta, Runnable, Schedule, TaskRef};
+use crate::util::cache_padded::CachePadded;
+use crate::util::sync::Mutex;
+use crate::util::sync::atomic::{
+    AtomicBool, AtomicUsize,
+    Ordering::{AcqRel, Acquire, Release},
+};
+
+/// The common state of a runtime.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(super) remotes: Box<[Arc<Remote>]>,
+    pub(super) injector: Injector,
+    pub(super) idle: Idle,
+    pub(super) reactors: Arc<Reactors>,
+    pub(super) seat: Seat,
+    /// I/O operations per poll of a task.
+    pub(super) poll_budget: u32,
+    /// Live tasks that are not `Send`, on all threads.
+    pub(super) local_tasks_count: AtomicUsize,
+    started: Duration,
+    closed: AtomicBool,
+    /// Cores that have not been given up for good.
+    cores_left: AtomicUsize,
+    /// Whether everything has been dropped. Waited for by a thread outside, so a plain lock and condition.
+    finished: (std::sync::Mutex<bool>, Condvar),
+}
+
+impl Shared {
+    pub(crate) fn new(
+        remotes: Box<[Arc<Remote>]>,
+        reactors: Reactors,
+        seat: Seat,
+        poll_budget: u32,
+    ) -> Self {
+        Self {
+            injector: Injector::new(),
+            idle: Idle::new(remotes.len()),
+            reactors: Arc::new(reactors),
+            seat,
+            poll_budget,
+            local_tasks_count: AtomicUsize::new(0),
+            started: clock::now(),
+            closed: AtomicBool::new(false),
+            cores_left: AtomicUsize::new(remotes.len()),
+            finished: Default::default(),
+            remotes,
+        }
+    }
+
+    pub(crate) fn workers_count(&self) -> usize {
+        self.remotes.len()
+    }
+
+    /// Milliseconds since the runtime was built; comes round after 49 days.
+    pub(super) fn millis(&self, now: Duration) -> u32 {
+        now.saturating_sub(self.started).as_millis() as u32
+    }
+
+    /// Queues a task from a thread that holds no core of this runtime.
+    pub(super) fn inject(&self, tasks: impl IntoIterator<Item = Runnable>) {
+        self.injector.push(tasks);
+        self.work_published();
+    }
+
+    /// There is work that any worker may take: wakes one, unless one is on the way.
+    pub(super) fn work_published(&self) {
+        if let Some(worker) = self.idle.worker_to_wake(|| self.has_work()) {
+            self.notify(worker);
+        }
+    }
+
+    /// Whether there is work that any worker may take.
+    pub(super) fn has_work(&self) -> bool {
+        self.injector.len() > 0 || self.remotes.iter().any(|remote| !remote.stealer.is_empty())
+    }
+
+    /// Makes `worker` look again before it sleeps, or wakes it.
+    pub(super) fn notify(&self, worker: usize) {
+        if self.remotes[worker].parker.notify() {
+            self.reactors.get(worker).wake_up();
+        }
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Relaxed) // a hint to leave; what must not be missed is under locks
+    }
+
+    /// Begins the shutdown: no worker polls another task after the one it is polling.
+    pub(super) fn close(self: &Arc<Self>) {
+        // First: whoever sees the flag and gives core 0 back finds the seat closed, and does not get the core again.
+        let core = self.seat.close();
+        self.closed.store(true, Release);
+        for worker in 0..self.workers_count() {
+            self.notify(worker);
+        }
+        if let Some(core) = core {
+            self.retire(core);
+        }
+    }
+
+    /// Gives up a core for good. The last one takes everything else with it.
+    pub(super) fn retire(self: &Arc<Self>, core: Core) {
+        let index = core.index();
+        drop(core);
+        if self.cores_left.fetch_sub(1, AcqRel) == 1 {
+            self.finish(index);
+        }
+    }
+
+    /// Drops what is left, on the thread of the last core. No task is being polled any more.
+    ///
+    /// The order matters: queues refuse first, so that a task that is woken while it ends goes nowhere; then every live
+    /// task ends, wherever its references are; then the sockets learn that nobody will turn their reactor.
+    fn finish(self: &Arc<Self>, core: usize) {
+        let home = Arc::new(Home {
+            shared: self.clone(),
+            core,
+        });
+        let _context = context::enter(Context::Finisher(home).into());
+        self.injector.close();
+        for remote in &self.remotes {
+            remote.arrivals.close();
+            remote.registry.close();
+        }
+        self.reactors.iter().for_each(|reactor| reactor.close());
+        *self
+            .finished
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = true;
+        self.finished.1.notify_all();
+    }
+
+    /// Blocks until everything has been dropped.
+    pub(super) fn wait_until_finished(&self) {
+        let finished = self
+            .finished
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        drop(self.finished.1.wait_while(finished, |finished| !*finished));
+    }
+}
+
+/// What others see of a worker.
+#[derive(Debug)]
+pub(crate) struct Remote {
+    pub(super) stealer: Stealer,
+    pub(super) parker: Parker,
+    pub(super) registry: Registry,
+    pub(super) arrivals: Arrivals,
+    /// Counted up by the worker each time it comes back from a task, so that others can tell a busy one from a stuck one.
+    pub(super) tick: CachePadded<AtomicU64>,
+}
+
+impl Remote {
+    pub(crate) fn new(core: &Core) -> Self {
+        Self {
+            stealer: core.stealer(),
+            parker: Parker::new(),
+            registry: Registry::new(core.index()),
+            arrivals: Arrivals::default(),
+            tick: CachePadded::default(),
+        }
+    }
+}
+
+/// Where the tasks of one core come from and go to: their scheduler.
+///
+/// One per core and not one per runtime, so that the reference that each task holds is counted in a word of that core.
+#[derive(Debug)]
+pub(crate) struct Home {
+    pub(super) shared: Arc<Shared>,
+    pub(super) core: usize,
+}
+
+impl Schedule for Arc<Home> {
+    fn schedule(&self, task: Runnable) {
+        let mut task = Some(task);
+        context::if_worker_of(Arc::as_ptr(&self.shared), |worker| {
+            task.take()
+                .into_iter()
+                .for_each(|task| worker.schedule_woken(task));
+        });
+        if let Some(task) = task {
+            self.shared.inject([task]);
+        }
+    }
+
+    #[inline]
+    fn schedule_due(due: Due<Self>) {
+        let shared: *const Shared = Arc::as_ptr(&due.scheduler().shared);
+        let mut due = Some(due);
+        context::if_worker_of(shared, |worker| {
+            // The worker has all it takes; the task's own scheduler is not needed any more.
+            due.take()
+                .into_iter()
+                .for_each(|due| worker.schedule_woken(due.into_runnable()));
+        });
+        if let Some(due) = due {
+            due.hold(|home, task| home.shared.inject([task]));
+        }
+    }
+}
+
+impl Home {
+    /// Spawns a task that any worker may run.
+    pub(crate) fn spawn<F>(
+        self: &Arc<Self>,
+        future: F,
+        name: Option<Box<str>>,
+        location: &'static Location<'static>,
+    ) -> JoinHandle<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        let context = context::current();
+        let worker = context.as_ref().and_then(|context| context.worker());
+        let worker = worker.filter(|worker| Arc::ptr_eq(&worker.home().shared, &self.shared));
+        // A task spawned on a worker is that worker's to register, whichever handle was used.
+        let home = worker.map_or(self, |worker| worker.home());
+        let spawned_ms = worker.map_or_else(
+            || self.shared.millis(clock::now()),
+            |worker| worker.now_ms(),
+        );
+
+        let (task, runnable, handle) = task::new(
+            future,
+            home.clone(),
+            Meta {
+                name,
+                location,
+                spawned_ms,
+            },
+        );
+        match self.shared.remotes[home.core].registry.insert(task) {
+            Ok(()) => match worker {
+                Some(worker) => worker.schedule_spawned(runnable),
+                None => self.shared.inject([runnable]),
+            },
+            Err(task) => {
+                task.shutdown(); // the runtime is gone: the handle says cancelled
+            }
+        }
+        handle
+    }
+
+    /// Spawns on `worker` what `make` makes there.
+    pub(crate) fn spawn_pinned<C, F>(
+        &self,
+        worker: usize,
+        make: C,
+        location: &'static Location<'static>,
+    ) -> JoinHandle<F::Output>
+    where
+        C: FnOnce() -> F + Send + 'static,
+        F: Future + 'static,
+        F::Output: Send + 'static,
+    {
+        let spawned_ms = self.shared.millis(clock::now());
+        let pinned = Pinned::default();
+        let (task, runnable, handle) = task::new_pinned(
+            make,
+            pinned.clone(),
+            Meta {
+                name: None,
+                location,
+                spawned_ms,
+            },
+        );
+        match self.shared.remotes[worker].arrivals.push(Arrival {
+            task,
+            runnable,
+            pinned,
+        }) {
+            Ok(()) => self.shared.notify(worker),
+            Err(refused) => refused.task.shutdown(),
+        }
+        handle
+    }
+}
+
+/// Tasks that were sent to the thread of one worker and have not been taken in.
+#[derive(Debug, Default)]
+pub(crate) struct Arrivals {
+    list: Mutex<ArrivalList>,
+    /// Whether there are any; changed under the lock.
+    filled: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct ArrivalList {
+    waiting: Vec<Arrival>,
+    closed: bool,
+}
+
+/// A task on its way to a thread. Its future does not exist yet, so it may still be dropped anywhere.
+#[derive(Debug)]
+pub(crate) struct Arrival {
+    pub(super) task: TaskRef,
+    pub(super) runnable: Runnable,
+    pub(super) pinned: Pinned,
+}
+
+impl Arrivals {
+    fn push(&self, arrival: Arrival) -> Result<(), Arrival> {
+        let mut list = self.list.lock();
+        if list.closed {
+            return Err(arrival);
+        }
+        list.waiting.push(arrival);
+        self.filled.store(true, Release);
+        Ok(())
+    }
+
+    #[inline]
+    pub(super) fn take(&self) -> Vec<Arrival> {
+        if !self.filled.load(Acquire) {
+            return Vec::new();
+        }
+        let mut list = self.list.lock();
+        self.filled.store(false, Release);
+        std::mem::take(&mut list.waiting)
+    }
+
+    fn close(&self) {
+        let waiting = {
+            let mut list = self.list.lock();
+            list.closed = true;
+            std::mem::take(&mut list.waiting)
+        };
+        waiting
+            .into_iter()
+            .for_each(|arrival| arrival.task.shutdown());
+    }
+}

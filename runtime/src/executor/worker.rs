@@ -1,0 +1,329 @@
+//! The worker: a thread that holds a core, and the loop it runs.
+//!
+//! [`Worker::run`] is the heart of the runtime. Everything it calls is a short step with a name; what the steps share is
+//! in the [`Core`], which can be handed to another thread between any two of them.
+
+use std::cell::{Cell, Ref, RefCell};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use super::budget::{is_in_poll, with_budget};
+use super::core::Core;
+use super::local::{LOCAL, LocalTasks};
+use super::queue::CAPACITY;
+use super::shared::{Home, Remote, Shared};
+use crate::reactor::{EVENTS_MAX, set_turned_here};
+use crate::task::{Ran, Runnable};
+use crate::util::sync::thread;
+use crate::util::wake::wake_all;
+
+/// A thread that runs tasks.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    home: Arc<Home>,
+    /// What the siblings see of this worker.
+    remote: Arc<Remote>,
+    /// `None` while another thread holds it.
+    core: RefCell<Option<Core>>,
+    local: LocalTasks,
+    /// Holds the searching token; see [`super::idle`].
+    searching: Cell<bool>,
+    /// The time of the last look at the clock, in the runtime's milliseconds.
+    now_ms: Cell<u32>,
+}
+
+impl Worker {
+    /// For the current thread. It brings its core with [`put_core`](Self::put_core).
+    pub(crate) fn new(home: Arc<Home>) -> Self {
+        let local = LocalTasks::new(&home.shared);
+        let remote = home.shared.remotes[home.core].clone();
+        Self {
+            home,
+            remote,
+            core: RefCell::new(None),
+            local,
+            searching: Cell::new(false),
+            now_ms: Cell::new(0),
+        }
+    }
+
+    /// Runs tasks until `stop`, which is asked between any two of them, gives a result.
+    pub(crate) fn run<R>(&self, mut stop: impl FnMut() -> Option<R>) -> R {
+        loop {
+            if let Some(result) = stop() {
+                return result;
+            }
+            match self.next_task().or_else(|| self.find_task()) {
+                Some(task) => self.poll(task),
+                None => self.park(),
+            }
+        }
+    }
+
+    /// Runs the thread's own tasks while another thread holds the core, until `stop` gives a result. It is asked again
+    /// whenever the thread is unparked.
+    pub(crate) fn run_without_core<R>(&self, mut stop: impl FnMut() -> Option<R>) -> R {
+        loop {
+            if let Some(result) = stop() {
+                return result;
+            }
+            match self.local.pop() {
+                Some(task) => self.poll(task),
+                None => thread::park(),
+            }
+        }
+    }
+
+    /// Calls `poll`, of a task or of the main future, with the I/O budget of a task.
+    #[inline]
+    pub(crate) fn with_task_budget<R>(&self, poll: impl FnOnce() -> R) -> R {
+        if self.searching.get() {
+            self.stop_searching();
+        }
+        with_budget(self.shared().poll_budget, poll)
+    }
+
+    pub(crate) fn home(&self) -> &Arc<Home> {
+        &self.home
+    }
+
+    pub(crate) fn local(&self) -> &LocalTasks {
+        &self.local
+    }
+
+    pub(crate) fn core_index(&self) -> Option<usize> {
+        self.core.borrow().as_ref().map(Core::index)
+    }
+
+    pub(crate) fn now_ms(&self) -> u32 {
+        self.now_ms.get()
+    }
+
+    /// The thread takes a core.
+    pub(crate) fn put_core(&self, core: Core) {
+        let index = core.index();
+        *self.core.borrow_mut() = Some(core);
+        self.local.move_to(Some(index));
+        set_turned_here(Some(index));
+    }
+
+    /// The thread gives its core away.
+    pub(crate) fn take_core(&self) -> Core {
+        let core = self
+            .core
+            .take()
+            .expect("a worker gives away the core it holds");
+        self.local.move_to(None);
+        set_turned_here(None);
+        // Nobody may drive it for a while, so what relied on this worker is for others to look after.
+        if self.searching.get() {
+            self.stop_searching();
+        } else if core.queue.len() > 0 {
+            self.shared().work_published();
+        }
+        core
+    }
+
+    /// A task was woken on this thread.
+    #[inline]
+    pub(crate) fn schedule_woken(&self, task: Runnable) {
+        let core = self.core.borrow();
+        let Some(core) = &*core else {
+            return self.shared().inject([task]);
+        };
+        if !is_in_poll() {
+            // Delivered by the reactor: in the order of the events. Who turned it asks for help, once for all of them.
+            return self.push(core, task);
+        }
+        if let Err(task) = core.queue.set_next(task) {
+            self.push(core, task);
+            self.ask_for_help();
+        }
+    }
+
+    /// A task was spawned on this thread.
+    #[inline]
+    pub(crate) fn schedule_spawned(&self, task: Runnable) {
+        let core = self.core.borrow();
+        let Some(core) = &*core else {
+            return self.shared().inject([task]);
+        };
+        self.push(core, task);
+        self.ask_for_help();
+    }
+
+    /// The next task of this worker, after a visit to the outside if one is due: its own and those that may be stolen in
+    /// turn.
+    #[inline]
+    fn next_task(&self) -> Option<Runnable> {
+        let mut core = self.core();
+        core.publish_tick(self.remote());
+        if core.visit_is_due() {
+            drop(core);
+            if let Some(task) = self.visit() {
+                return Some(task);
+            }
+            core = self.core();
+        }
+        match self.local.has_tasks() && !core.local_was_first.replace(!core.local_was_first.get()) {
+            true => self.local.pop().or_else(|| core.next_task()),
+            false => core.next_task().or_else(|| self.local.pop()),
+        }
+    }
+
+    /// The worker has nothing of its own: looks everywhere.
+    #[cold]
+    fn find_task(&self) -> Option<Runnable> {
+        self.take_arrivals();
+        self.local
+            .pop()
+            .or_else(|| self.take_injected())
+            .or_else(|| self.core().steal(&self.shared().remotes))
+    }
+
+    #[inline]
+    fn poll(&self, task: Runnable) {
+        let now_ms = self.now_ms();
+        match self.with_task_budget(|| task.run(now_ms)) {
+            Ran::Idle => {}
+            Ran::Again(task) if task.header().key().core == LOCAL => self.local.push(task),
+            Ran::Again(task) => match &*self.core.borrow() {
+                Some(core) => self.push(core, task),
+                None => self.shared().inject([task]),
+            },
+            Ran::Complete(key) if key.core == LOCAL => {
+                self.shared().local_tasks_count.fetch_sub(1, Relaxed); // a statistic
+                self.local.remove(key);
+            }
+            Ran::Complete(key) => self.shared().remotes[key.core as usize]
+                .registry
+                .remove(key),
+        }
+    }
+
+    /// Between tasks: what has happened outside? Returns a task from there that has waited long enough to go first.
+    #[cold]
+    fn visit(&self) -> Option<Runnable> {
+        self.turn(Some(Duration::ZERO));
+        self.take_arrivals();
+        self.take_injected()
+    }
+
+    /// Sleeps until there is an event or a notification, unless there is work.
+    fn park(&self) {
+        let shared = self.shared();
+        let searching = self.searching.take();
+        let searching = shared.idle.sleep(
+            self.home.core,
+            &self.remote().parker,
+            searching,
+            || shared.has_work(),
+            || self.turn(None),
+        );
+        self.searching.set(searching);
+    }
+
+    /// Takes events from the reactor and wakes their tasks.
+    fn turn(&self, timeout: Option<Duration>) {
+        let mut woken = self.core().woken.take();
+        let events_max = self.core().queue.room().clamp(EVENTS_MIN, EVENTS_MAX);
+        self.shared()
+            .reactors
+            .get(self.home.core)
+            .turn(events_max, timeout, &mut woken);
+        wake_all(&mut woken);
+
+        let core = self.core();
+        core.woken.replace(woken);
+        self.now_ms.set(self.shared().millis(core.note_visit()));
+        if core.queue.len() > 1 {
+            self.ask_for_help();
+        }
+    }
+
+    fn take_arrivals(&self) {
+        for arrival in self.remote().arrivals.take() {
+            arrival.pinned.bind(self.local.inbox());
+            self.shared().local_tasks_count.fetch_add(1, Relaxed); // a statistic
+            self.local.adopt(arrival.task, arrival.runnable);
+        }
+    }
+
+    /// Takes this worker's share of the injector.
+    ///
+    /// The oldest is returned, to run now: tasks that yield again and again may fill the ring for ever, and what has
+    /// overflowed from it would starve behind them.
+    fn take_injected(&self) -> Option<Runnable> {
+        let shared = self.shared();
+        let waiting = shared.injector.len();
+        if waiting == 0 {
+            return None;
+        }
+        let core = self.core();
+        let share = waiting.div_ceil(shared.workers_count());
+        let mut oldest = None;
+        shared
+            .injector
+            .pop(share.min(core.queue.room() + 1), |task| {
+                if oldest.is_none() {
+                    oldest = Some(task);
+                } else {
+                    (core.queue.push(task)).expect("only the owner pushes, and there was room");
+                }
+            });
+        oldest
+    }
+
+    /// Appends to the ring.
+    #[inline]
+    fn push(&self, core: &Core, task: Runnable) {
+        if let Err(task) = core.queue.push(task) {
+            self.overflow(core, task);
+        }
+    }
+
+    /// The ring is full: half of it goes where every worker looks.
+    #[cold]
+    fn overflow(&self, core: &Core, task: Runnable) {
+        let older_half = (0..CAPACITY / 2).map_while(|_| core.queue.pop());
+        self.shared().inject(older_half.chain([task]));
+    }
+
+    /// There is more here than this worker can run at once.
+    #[inline]
+    fn ask_for_help(&self) {
+        if self.shared().idle.somebody_could_help() {
+            self.shared().work_published();
+        }
+    }
+
+    /// This worker was woken for work and has found some, or something else to do: if there is more, the next one is woken
+    /// before it begins.
+    #[cold]
+    fn stop_searching(&self) {
+        self.searching.set(false);
+        self.shared().idle.stop_searching();
+        if self.shared().has_work() {
+            self.shared().work_published();
+        }
+    }
+
+    #[inline]
+    fn core(&self) -> Ref<'_, Core> {
+        Ref::map(self.core.borrow(), |core| {
+            core.as_ref().expect("the worker loop runs with a core")
+        })
+    }
+
+    fn shared(&self) -> &Arc<Shared> {
+        &self.home.shared
+    }
+
+    fn remote(&self) -> &Remote {
+        &self.remote
+    }
+}
+
+/// Events are taken even when the ring is full, or I/O would wait for as long as the tasks keep it so.
+const EVENTS_MIN: usize = 8;
