@@ -1,0 +1,440 @@
+//! Any descriptor that epoll can watch, with operations that wait.
+//!
+//! ```text
+//!   try ──▶ known to be not ready? ──▶ wait (registers the first time) ◀─┐
+//!                 │ no                            │ event                │
+//!                 ▼                               ▼                      │
+//!           one unit of budget ──▶ the operation ──▶ WouldBlock ──▶ clear readiness
+//!                                        └──▶ anything else is the answer
+//! ```
+//!
+//! * Readiness is cleared only if nothing was delivered since it was looked at, which is before the operation. So the
+//!   operation is a closure, and there is no readiness to be cleared by hand, or to be forgotten.
+//! * Waiting is not charged to the task's budget; each try is, whatever comes of it.
+//! * The descriptor leaves the reactor before it is closed or given away.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::task::{Context, Poll, ready};
+
+use super::wait::Wait;
+use crate::executor::{place, poll_proceed};
+use crate::reactor::{Interest, Ready, Registration, WaitKey};
+use crate::sys::fd;
+
+/// A descriptor of any kind that epoll can watch, made awaitable.
+///
+/// I/O goes through closures: [`read_with`](Self::read_with) tries the operation, and when it answers
+/// [`WouldBlock`](io::ErrorKind::WouldBlock), waits until the descriptor is ready and tries again. There is no guard to
+/// hold and no flag to clear.
+///
+/// All operations take `&self`, and any number of tasks may wait at the same time. The descriptor becomes known to the
+/// runtime when it waits for the first time and leaves it before `T` is dropped. It has to stay the same for as long as
+/// the `AsyncFd` lives, and can be in one `AsyncFd` at a time.
+///
+/// # Examples
+///
+/// ```
+/// # fn main() -> std::io::Result<()> {
+/// use std::io::{Read, Write};
+/// use wakeful::io::AsyncFd;
+///
+/// wakeful::block_on(async {
+///     let (reader, mut writer) = std::io::pipe()?;
+///     let reader = AsyncFd::new_nonblocking(reader)?;
+///     writer.write_all(b"hello")?;
+///
+///     let mut buffer = [0; 16];
+///     let count = reader.read_with(|mut pipe| pipe.read(&mut buffer)).await?;
+///     assert_eq!(&buffer[..count], b"hello");
+///     Ok(())
+/// })
+/// # }
+/// ```
+pub struct AsyncFd<T: AsFd> {
+    registration: Registration,
+    /// `None` once it has been given away.
+    inner: Option<T>,
+}
+
+impl<T: AsFd> AsyncFd<T> {
+    /// Wraps a descriptor that is in non-blocking mode already.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) if it is in blocking mode: an operation on it would stop the whole
+    /// thread. [`new_nonblocking`](Self::new_nonblocking) changes the mode.
+    ///
+    /// A descriptor that epoll refuses, such as a regular file, is reported when it has to wait for the first time.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// use wakeful::io::AsyncFd;
+    ///
+    /// let (reader, _writer) = std::io::pipe()?;
+    /// let refused = AsyncFd::new(reader).unwrap_err();
+    /// assert_eq!(refused.kind(), std::io::ErrorKind::InvalidInput);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn new(inner: T) -> io::Result<Self> {
+        if !fd::is_nonblocking(inner.as_fd())? {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "the descriptor is in blocking mode: use `AsyncFd::new_nonblocking`, or set O_NONBLOCK before",
+            ));
+        }
+        Ok(Self::with_registration(inner, Registration::optimistic()))
+    }
+
+    /// Wraps a descriptor and puts it into non-blocking mode.
+    ///
+    /// The mode belongs to the *open file description*, not to this descriptor: everyone who shares it finds it
+    /// non-blocking from now on. For a duplicate that is another part of the program, for a standard input or output
+    /// that was inherited it may be the shell. Nobody sets it back.
+    ///
+    /// # Errors
+    ///
+    /// Those of fcntl(2).
+    pub fn new_nonblocking(inner: T) -> io::Result<Self> {
+        fd::set_nonblocking(inner.as_fd(), true)?;
+        Ok(Self::with_registration(inner, Registration::optimistic()))
+    }
+
+    /// For descriptors that are known to be in non-blocking mode.
+    pub(crate) fn with_registration(inner: T, registration: Registration) -> Self {
+        Self {
+            registration,
+            inner: Some(inner),
+        }
+    }
+
+    /// What was wrapped.
+    #[inline]
+    pub fn get_ref(&self) -> &T {
+        self.inner.as_ref().expect("it is given away by value only")
+    }
+
+    /// Takes the descriptor out of the reactor and gives it back. It stays in non-blocking mode.
+    pub fn into_inner(mut self) -> T {
+        self.registration.deregister(self.as_fd());
+        self.inner.take().expect("it is given away by value only")
+    }
+
+    /// Reads by `op`, which is tried when the descriptor may be readable, until it does not answer `WouldBlock`.
+    ///
+    /// `op` has to use the descriptor, and nothing else may make it answer `WouldBlock`: after that only an event can
+    /// wake the task.
+    ///
+    /// # Errors
+    ///
+    /// Those of `op`, except `WouldBlock`. Also
+    /// [`Unsupported`](io::ErrorKind::Unsupported) if it has to wait for a descriptor that epoll refuses,
+    /// [`AlreadyExists`](io::ErrorKind::AlreadyExists) if the descriptor is in another `AsyncFd` too, and an error if the
+    /// runtime that it waited in has shut down.
+    ///
+    /// # Panics
+    ///
+    /// If it has to wait for the first time outside a runtime.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: `op` succeeds in the same poll that returns its result, so nothing that was read is lost.
+    pub fn read_with<R>(
+        &self,
+        mut op: impl FnMut(&T) -> io::Result<R>,
+    ) -> impl Future<Output = io::Result<R>> {
+        let mut wait = self.wait(Interest::Readable);
+        poll_fn(move |cx| wait.poll_io(cx, |inner| Try::of(op(inner))))
+    }
+
+    /// Writes by `op`, which is tried when the descriptor may be writable, until it does not answer `WouldBlock`.
+    ///
+    /// Otherwise, and in its errors and panics, like [`read_with`](Self::read_with).
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: `op` succeeds in the same poll that returns its result.
+    pub fn write_with<R>(
+        &self,
+        mut op: impl FnMut(&T) -> io::Result<R>,
+    ) -> impl Future<Output = io::Result<R>> {
+        let mut wait = self.wait(Interest::Writable);
+        poll_fn(move |cx| wait.poll_io(cx, |inner| Try::of(op(inner))))
+    }
+
+    /// Tries `op` once. If it answers `WouldBlock`, the next wait for readability waits for an event.
+    ///
+    /// # Errors
+    ///
+    /// Those of `op`.
+    pub fn try_read_with<R>(&self, op: impl FnOnce(&T) -> io::Result<R>) -> io::Result<R> {
+        self.try_io(Interest::Readable, |inner| Try::of(op(inner)))
+    }
+
+    /// Tries `op` once. If it answers `WouldBlock`, the next wait for writability waits for an event.
+    ///
+    /// # Errors
+    ///
+    /// Those of `op`.
+    pub fn try_write_with<R>(&self, op: impl FnOnce(&T) -> io::Result<R>) -> io::Result<R> {
+        self.try_io(Interest::Writable, |inner| Try::of(op(inner)))
+    }
+
+    /// Waits until a read will probably not block: there is data, or the stream has ended.
+    ///
+    /// It may resolve when there is nothing, and does so at once as long as no operation has answered `WouldBlock`. So
+    /// follow it by [`try_read_with`](Self::try_read_with) in a loop.
+    ///
+    /// # Errors
+    ///
+    /// Those of waiting that [`read_with`](Self::read_with) lists.
+    ///
+    /// # Panics
+    ///
+    /// If it has to wait for the first time outside a runtime.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: nothing is lost, the descriptor stays as ready as it was.
+    pub fn readable(&self) -> impl Future<Output = io::Result<()>> {
+        self.wait(Interest::Readable)
+    }
+
+    /// Waits until a write will probably not block.
+    ///
+    /// Otherwise like [`readable`](Self::readable).
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: nothing is lost, the descriptor stays as ready as it was.
+    pub fn writable(&self) -> impl Future<Output = io::Result<()>> {
+        self.wait(Interest::Writable)
+    }
+
+    /// Waits until the other side has ended its stream: closed it, or shut down its writing side; which of the two,
+    /// nobody can tell. Data that was sent before may still be unread.
+    ///
+    /// Only sockets and pipes have an end of stream; on anything else this stays pending.
+    ///
+    /// # Errors
+    ///
+    /// Those of waiting that [`read_with`](Self::read_with) lists.
+    ///
+    /// # Panics
+    ///
+    /// If it has to wait for the first time outside a runtime.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: once the stream has ended, every call resolves.
+    pub fn read_closed(&self) -> impl Future<Output = io::Result<()>> {
+        self.wait(Interest::ReadClosed)
+    }
+
+    /// Waits until the descriptor has hung up or is in error: neither direction goes on, as after a connection reset.
+    /// Data may still be unread.
+    ///
+    /// # Errors
+    ///
+    /// Those of waiting that [`read_with`](Self::read_with) lists. The error of the descriptor itself is none of them:
+    /// the next operation returns it.
+    ///
+    /// # Panics
+    ///
+    /// If it has to wait for the first time outside a runtime.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: once the descriptor has hung up, every call resolves.
+    pub fn hung_up(&self) -> impl Future<Output = io::Result<()>> {
+        self.wait(Interest::HungUp)
+    }
+
+    /// [`read_with`](Self::read_with) for hand-written futures.
+    ///
+    /// Only the last task that called one of the `poll_read` methods is woken; futures such as that of `read_with` do
+    /// not have this limit.
+    pub fn poll_read_with<R>(
+        &self,
+        cx: &mut Context<'_>,
+        mut op: impl FnMut(&T) -> io::Result<R>,
+    ) -> Poll<io::Result<R>> {
+        self.poll_io(Interest::Readable, None, cx, |inner| Try::of(op(inner)))
+    }
+
+    /// [`write_with`](Self::write_with) for hand-written futures.
+    ///
+    /// Only the last task that called one of the `poll_write` methods is woken.
+    pub fn poll_write_with<R>(
+        &self,
+        cx: &mut Context<'_>,
+        mut op: impl FnMut(&T) -> io::Result<R>,
+    ) -> Poll<io::Result<R>> {
+        self.poll_io(Interest::Writable, None, cx, |inner| Try::of(op(inner)))
+    }
+
+    /// [`readable`](Self::readable) for hand-written futures, with one waker as in
+    /// [`poll_read_with`](Self::poll_read_with).
+    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_ready(Interest::Readable, None, cx))?;
+        poll_proceed(cx).map(Ok)
+    }
+
+    /// [`writable`](Self::writable) for hand-written futures, with one waker as in
+    /// [`poll_write_with`](Self::poll_write_with).
+    pub fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_ready(Interest::Writable, None, cx))?;
+        poll_proceed(cx).map(Ok)
+    }
+
+    pub(crate) fn wait(&self, interest: Interest) -> Wait<'_, T> {
+        Wait::new(self, interest)
+    }
+
+    /// Tries `op` whenever the descriptor may be ready, until it does not answer `WouldBlock`.
+    #[inline]
+    pub(crate) fn poll_io<R>(
+        &self,
+        interest: Interest,
+        mut key: Option<&mut Option<WaitKey>>,
+        cx: &mut Context<'_>,
+        mut op: impl FnMut(&T) -> Try<R>,
+    ) -> Poll<io::Result<R>> {
+        loop {
+            let ready = ready!(self.poll_ready(interest, key.as_deref_mut(), cx))?;
+            ready!(poll_proceed(cx));
+            match self.attempt(interest, ready, &mut op) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                result => return Poll::Ready(result),
+            }
+        }
+    }
+
+    /// Tries `op` once.
+    #[inline]
+    pub(crate) fn try_io<R>(
+        &self,
+        interest: Interest,
+        op: impl FnOnce(&T) -> Try<R>,
+    ) -> io::Result<R> {
+        self.attempt(interest, self.registration.observe(), op)
+    }
+
+    /// Does the operation, and takes the readiness of which `ready` is a look away if that has been used up.
+    ///
+    /// An exception that was seen, such as the end of the stream, forbids to conclude from a short transfer: it is what
+    /// comes next, and no event will tell of it again.
+    #[inline]
+    fn attempt<R>(
+        &self,
+        interest: Interest,
+        ready: Ready<'_>,
+        op: impl FnOnce(&T) -> Try<R>,
+    ) -> io::Result<R> {
+        let Try { result, short } = op(self.get_ref());
+        let used_up = match &result {
+            Ok(_) => short && !ready.is_exceptional(),
+            Err(error) => error.kind() == io::ErrorKind::WouldBlock,
+        };
+        if used_up {
+            self.registration.clear(ready, interest);
+        }
+        result
+    }
+
+    #[inline]
+    pub(super) fn poll_ready(
+        &self,
+        interest: Interest,
+        key: Option<&mut Option<WaitKey>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<Ready<'_>>> {
+        self.registration
+            .poll_ready(self.as_fd(), interest, key, place, cx)
+            .map_err(explain)
+    }
+
+    pub(super) fn forget(&self, key: WaitKey) {
+        self.registration.forget(key);
+    }
+}
+
+impl<T: AsFd> Drop for AsyncFd<T> {
+    fn drop(&mut self) {
+        if let Some(inner) = &self.inner {
+            self.registration.deregister(inner.as_fd());
+        }
+    }
+}
+
+impl<T: AsFd> AsFd for AsyncFd<T> {
+    #[inline]
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.get_ref().as_fd()
+    }
+}
+
+impl<T: AsFd> AsRawFd for AsyncFd<T> {
+    fn as_raw_fd(&self) -> RawFd {
+        self.as_fd().as_raw_fd()
+    }
+}
+
+impl<T: AsFd + fmt::Debug> fmt::Debug for AsyncFd<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AsyncFd")
+            .field("inner", self.get_ref())
+            .field("readiness", &self.registration.readiness())
+            .finish()
+    }
+}
+
+/// What one try of an operation gave.
+#[derive(Debug)]
+pub(crate) struct Try<R> {
+    result: io::Result<R>,
+    /// It moved something, but less than there was room for: the next one would block.
+    short: bool,
+}
+
+impl<R> Try<R> {
+    /// A result of which only `WouldBlock` says that readiness is used up.
+    #[inline]
+    pub(crate) fn of(result: io::Result<R>) -> Self {
+        Self {
+            result,
+            short: false,
+        }
+    }
+}
+
+impl Try<usize> {
+    /// The result of moving up to `room` bytes through a stream.
+    #[inline]
+    pub(crate) fn of_transfer(result: io::Result<usize>, room: usize) -> Self {
+        let short = result.as_ref().is_ok_and(|moved| (1..room).contains(moved));
+        Self { result, short }
+    }
+}
+
+/// Says in words what epoll_ctl(2) refused.
+#[cold]
+fn explain(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => io::Error::new(
+            io::ErrorKind::Unsupported,
+            "epoll cannot wait for this kind of descriptor, such as a regular file or a directory: use blocking calls, on \
+             a thread that may block",
+        ),
+        io::ErrorKind::AlreadyExists => io::Error::new(
+            io::ErrorKind::AlreadyExists,
+            "the descriptor is waited for through another `AsyncFd` or socket already: share that one",
+        ),
+        _ => error,
+    }
+}

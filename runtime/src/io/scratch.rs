@@ -1,0 +1,118 @@
+//! The thread's large buffer, lent to one closure at a time.
+//!
+//! A server with ten thousand idle connections wants one buffer per thread that is busy, not ten thousand. The buffer is
+//! taken out of its place while it is lent: a closure that borrows inside a borrow finds the place empty and gets a fresh
+//! one, and of several that come back one is kept. A closure that panics gives it back on the way out.
+
+use std::cell::Cell;
+
+/// Lends a buffer of 64 KiB to `use_buffer`.
+///
+/// The buffer belongs to the thread and is allocated at its first use, so a task that reads into it, and keeps only what
+/// it could not deal with at once, needs no memory while it waits. Calls may be nested: the inner one gets another buffer.
+/// What stands in the buffer at first is left over from its last use.
+///
+/// `use_buffer` cannot await. Wait with [`readable`](crate::net::TcpStream::readable), then borrow and use the `try_`
+/// operations.
+///
+/// # Examples
+///
+/// ```
+/// # fn main() -> std::io::Result<()> {
+/// use wakeful::io::with_scratch;
+/// use wakeful::net::{TcpListener, TcpStream};
+///
+/// wakeful::block_on(async {
+///     let listener = TcpListener::bind(([127, 0, 0, 1], 0).into())?;
+///     let client = TcpStream::connect(listener.local_addr()?).await?;
+///     let (server, _) = listener.accept().await?;
+///     client.write(b"ping").await?;
+///
+///     let count = loop {
+///         server.readable().await?;
+///         match with_scratch(|buffer| server.try_read(buffer)) {
+///             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => continue,
+///             result => break result?,
+///         }
+///     };
+///     assert_eq!(count, 4);
+///     Ok(())
+/// })
+/// # }
+/// ```
+#[inline]
+pub fn with_scratch<R>(use_buffer: impl FnOnce(&mut [u8]) -> R) -> R {
+    let mut lent = Lent::take();
+    use_buffer(&mut lent.0)
+}
+
+/// A buffer on loan. Goes back when dropped, in a panic too.
+struct Lent(Box<[u8]>);
+
+impl Lent {
+    #[inline]
+    fn take() -> Self {
+        // In the destructors of a dying thread the place may be gone.
+        let spare = SPARE.try_with(Cell::take).ok().flatten();
+        Self(spare.unwrap_or_else(allocate))
+    }
+}
+
+impl Drop for Lent {
+    #[inline]
+    fn drop(&mut self) {
+        let buffer = std::mem::take(&mut self.0);
+        let replaced = SPARE.try_with(|spare| spare.replace(Some(buffer)));
+        drop(replaced);
+    }
+}
+
+#[cold]
+fn allocate() -> Box<[u8]> {
+    vec![0; SCRATCH_BYTES].into_boxed_slice()
+}
+
+thread_local! {
+    static SPARE: Cell<Option<Box<[u8]>>> = const { Cell::new(None) };
+}
+
+/// As much as one system call moves on loopback in bulk; more brings little and leaves the second-level cache.
+const SCRATCH_BYTES: usize = 64 << 10;
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::{SCRATCH_BYTES, with_scratch};
+
+    #[test]
+    fn the_same_buffer_is_lent_again_and_again() {
+        let first = with_scratch(|buffer| {
+            assert_eq!(buffer.len(), SCRATCH_BYTES);
+            buffer.as_ptr().addr()
+        });
+        assert_eq!(with_scratch(|buffer| buffer.as_ptr().addr()), first);
+    }
+
+    #[test]
+    fn a_borrow_inside_a_borrow_gets_another_buffer() {
+        with_scratch(|outer| {
+            outer[0] = 1;
+            with_scratch(|inner| inner[0] = 2);
+            assert_eq!(outer[0], 1);
+        });
+    }
+
+    #[test]
+    fn a_panic_brings_the_buffer_back() {
+        let mut lent = 0;
+        let panicked = catch_unwind(AssertUnwindSafe(|| {
+            with_scratch(|buffer| {
+                lent = buffer.as_ptr().addr();
+                panic!("in the closure");
+            })
+        }));
+        assert!(panicked.is_err());
+        assert_eq!(with_scratch(|buffer| buffer.as_ptr().addr()), lent);
+    }
+}

@@ -1,0 +1,39 @@
+//! Sockets that wait without blocking the thread.
+//!
+//! * [`TcpListener`] accepts connections, [`TcpStream`] is one, and [`TcpSocket`] sets options before there is either.
+//! * Operations of one system call take `&self`, so that several tasks can share a socket. Composed ones
+//!   ([`read_exact`](TcpStream::read_exact), [`write_all`](TcpStream::write_all)), which must not interleave, take
+//!   `&mut self`; [`split`](TcpStream::split) and [`into_split`](TcpStream::into_split) give each direction its own.
+//! * Streams implement `AsyncRead` and `AsyncWrite` of the crate `futures-io`, by value and by reference, so the
+//!   libraries of that ecosystem work on them. For everyday use no trait has to be imported.
+//! * `TCP_NODELAY` is on for every stream: what is written is sent. [`set_nodelay`](TcpStream::set_nodelay) switches it
+//!   off.
+//! * A listener may take a port whose last connections have not timed out yet (`SO_REUSEADDR`), but never shares one with
+//!   another listener (`SO_REUSEPORT`) unless [asked to](TcpSocket::set_reuse_port).
+//! * Nothing raises `SIGPIPE`, and closing a socket never waits.
+//! * Errors of binding and connecting say which operation failed on which address. The error of the system is their
+//!   source:
+//!
+//! ```
+//! # fn main() -> std::io::Result<()> {
+//! use std::error::Error;
+//! use wakeful::net::TcpListener;
+//!
+//! let first = TcpListener::bind("127.0.0.1:0".parse().unwrap())?;
+//! let error = TcpListener::bind(first.local_addr()?).unwrap_err();
+//! assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse);
+//! assert!(error.to_string().starts_with("cannot bind 127.0.0.1:"));
+//! let source = error.source().unwrap().downcast_ref::<std::io::Error>().unwrap();
+//! assert!(source.raw_os_error().is_some());
+//! # Ok(())
+//! # }
+//! ```
+
+mod byte_stream;
+mod error;
+mod tcp;
+
+pub use self::tcp::{
+    Incoming, Keepalive, OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError, TcpListener,
+    TcpReader, TcpSocket, TcpStream, TcpWriter, WriteHalf,
+};
