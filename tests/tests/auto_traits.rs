@@ -1,0 +1,109 @@
+//! Which public types may cross threads, be shared between them, and be moved. Proved when this file is compiled.
+//!
+//! A wrong `Send` is the most common way in which an async library turns out unsound, and a missing one the most common way
+//! in which an update breaks its users, so both directions are written down.
+
+use std::cell::Cell;
+use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::rc::Rc;
+
+use wakeful::io::AsyncFd;
+use wakeful::net::{
+    Incoming, Keepalive, OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError, TcpListener,
+    TcpSocket, TcpStream, WriteHalf,
+};
+use wakeful::{
+    Builder, Cancel, EnterGuard, Handle, JoinError, JoinHandle, Metrics, Runtime, TaskGroup,
+    TaskId, YieldNow,
+};
+
+/// Compiles only if the type has the trait.
+macro_rules! is {
+    ($type:ty: $($bound:path),+) => {
+        const _: fn() = || {
+            fn check<T: ?Sized $(+ $bound)+>() {}
+            check::<$type>();
+        };
+    };
+}
+
+/// Compiles only if the type does not have the trait: otherwise two implementations fit.
+macro_rules! is_not {
+    ($type:ty: $bound:path) => {
+        const _: fn() = || {
+            trait Ambiguous<Choice> {
+                fn choose() {}
+            }
+            impl<T: ?Sized> Ambiguous<()> for T {}
+            struct Has;
+            impl<T: ?Sized + $bound> Ambiguous<Has> for T {}
+            let _ = <$type as Ambiguous<_>>::choose;
+        };
+    };
+}
+
+/// `Send`, not `Sync`.
+type SendOnly = Cell<u8>;
+/// A descriptor that must stay where it is.
+type OnOneThread = Rc<std::io::PipeReader>;
+/// Neither.
+type Neither = Rc<u8>;
+
+is!(Runtime: Send, Sync, Unpin);
+is!(Handle: Send, Sync, Unpin, Clone);
+is!(Builder: Send, Sync, Unpin, Clone, UnwindSafe, RefUnwindSafe);
+is!(Metrics: Send, Sync, Unpin, Clone, UnwindSafe, RefUnwindSafe);
+is!(TaskId: Send, Sync, Unpin, Copy, Ord, std::hash::Hash, UnwindSafe, RefUnwindSafe);
+is!(YieldNow: Send, Sync, Unpin);
+
+// The guard changes a thread-local of the thread that made it.
+is_not!(EnterGuard<'static>: Send);
+is_not!(EnterGuard<'static>: Sync);
+
+is!(JoinError: Send, Sync, Unpin, std::error::Error);
+is!(std::io::Error: From<JoinError>);
+
+is!(JoinHandle<u8>: Send, Sync, Unpin, UnwindSafe, RefUnwindSafe);
+is!(JoinHandle<SendOnly>: Send, Sync, Unpin);
+// Whoever has the handle of a local task gets its output, so the handle stays where the output must stay.
+is_not!(JoinHandle<Neither>: Send);
+is_not!(JoinHandle<Neither>: Sync);
+is!(JoinHandle<Neither>: Unpin, UnwindSafe, RefUnwindSafe);
+
+is!(Cancel<u8>: Send, Sync, Unpin);
+is!(Cancel<SendOnly>: Send, Sync, Unpin);
+is_not!(Cancel<Neither>: Send);
+is_not!(Cancel<Neither>: Sync);
+is!(Cancel<Neither>: Unpin);
+
+is!(TaskGroup<u8>: Send, Sync, Unpin, Default);
+is!(TaskGroup<SendOnly>: Send, Unpin);
+is_not!(TaskGroup<Neither>: Send);
+
+is!(AsyncFd<std::io::PipeReader>: Send, Sync, Unpin);
+is!(TcpListener: Send, Sync, Unpin);
+is!(TcpStream: Send, Sync, Unpin);
+is!(TcpSocket: Send, Sync, Unpin);
+is_not!(AsyncFd<OnOneThread>: Send);
+is_not!(AsyncFd<OnOneThread>: Sync);
+is!(Incoming<'static>: Send, Sync, Unpin);
+is!(OwnedReadHalf: Send, Sync, Unpin);
+is!(OwnedWriteHalf: Send, Sync, Unpin);
+is!(ReadHalf<'static>: Send, Sync, Unpin);
+is!(WriteHalf<'static>: Send, Sync, Unpin);
+is!(ReuniteError: Send, Sync, Unpin, std::error::Error);
+is!(Keepalive: Send, Sync, Unpin);
+
+// A future that is made of them can be spawned.
+const _: fn() = || {
+    fn check(_: impl Future + Send + 'static) {}
+    check(async { wakeful::yield_now().await });
+    check(async { wakeful::spawn(async {}).await });
+    check(async { wakeful::spawn(async {}).cancel().await });
+    check(async { TaskGroup::<u8>::new().join_next().await });
+    check(async { TaskGroup::<u8>::new().join_all().await });
+    check(async { TaskGroup::<u8>::new().shutdown().await });
+};
+
+#[test]
+fn the_matrix_compiles() {}

@@ -1,0 +1,522 @@
+//! System calls that fail: nothing panics, hangs or leaks, and when they work again, so does everything.
+//!
+//! Exists in a build with faults only:
+//!
+//! ```text
+//! RUSTFLAGS="--cfg wakeful_sim" cargo test -p wakeful -p wakeful-tests --target-dir target/sim
+//! ```
+//!
+//! A plan of faults is the whole process's. So the tests take turns, and the clients that judge are threads with sockets of
+//! the standard library, which no plan reaches.
+#![cfg(wakeful_sim)]
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream as StdStream};
+use std::pin::pin;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use futures::channel::oneshot;
+use futures::poll;
+use wakeful::io::AsyncFd;
+use wakeful::net::{TcpListener, TcpStream};
+use wakeful::sim::{self, Call, Plan, Report};
+use wakeful::{Builder, Runtime, yield_now};
+use wakeful_tests::process::fds_count;
+use wakeful_tests::runtimes::assert_baseline;
+use wakeful_tests::watchdog::LIMIT;
+use wakeful_tests::{Bytes, eventually, within};
+
+#[test]
+fn whichever_call_fails_the_next_connection_is_served() {
+    use libc::*;
+    let _turn = in_turn();
+    let kinds: [(Call, &'static [i32]); 18] = [
+        (Call::EpollCreate, &[EMFILE, ENFILE, ENOMEM]),
+        (Call::EpollAdd, &[ENOSPC, ENOMEM, EPERM]),
+        (Call::EpollDelete, &[ENOENT, EBADF]),
+        (Call::EpollWait, &[EINTR]), // nothing else can go wrong with a descriptor of our own
+        (Call::EventFdCreate, &[EMFILE, ENFILE, ENOMEM]),
+        (Call::EventFdWrite, &[EINTR, EAGAIN]),
+        (Call::DescriptorFlags, &[EBADF]),
+        (
+            Call::Socket,
+            &[EINTR, EMFILE, ENFILE, ENOBUFS, ENOMEM, EAFNOSUPPORT],
+        ),
+        (Call::Bind, &[EADDRINUSE, EADDRNOTAVAIL, EACCES]),
+        (Call::Listen, &[EADDRINUSE]),
+        (
+            Call::Accept,
+            &[EINTR, EAGAIN, EMFILE, ENFILE, ENOBUFS, ENOMEM],
+        ),
+        (Call::Accept, &TRANSIENT_ACCEPT_ERRNOS),
+        (
+            Call::Connect,
+            &[
+                EINTR,
+                EAGAIN,
+                ECONNREFUSED,
+                ETIMEDOUT,
+                EADDRNOTAVAIL,
+                ENETUNREACH,
+            ],
+        ),
+        (Call::Recv, &[EINTR, EAGAIN, ECONNRESET, ETIMEDOUT, ENOMEM]),
+        (
+            Call::Send,
+            &[EINTR, EAGAIN, ECONNRESET, EPIPE, ENOBUFS, ENOMEM],
+        ),
+        (Call::SocketName, &[ENOBUFS]),
+        (Call::GetOption, &[ENOBUFS]),
+        (Call::SetOption, &[ENOMEM, ENOPROTOOPT]),
+    ];
+    let mut injected = 0;
+    for (call, errnos) in kinds {
+        for &errno in errnos {
+            for first in 1..=20 {
+                let fails = move |last| {
+                    case(
+                        format!("{call:?} {first}..={last} with errno {errno}"),
+                        move || {
+                            let plan = Plan::new().fail(call, first..last + 1, errno);
+                            under(plan, 1 + (first % 2) as usize, meet_clients).injected(call)
+                        },
+                    )
+                };
+                let count = fails(first);
+                if count == 0 {
+                    break; // there are no more calls of this kind
+                }
+                injected += count;
+            }
+            injected += case(
+                format!("the first 20 {call:?} with errno {errno}"),
+                move || {
+                    let plan = Plan::new().fail(call, 1..21, errno);
+                    under(plan, 1, meet_clients).injected(call)
+                },
+            );
+        }
+    }
+    println!("{injected} faults");
+    assert!(injected > 1_000, "{injected} faults only");
+}
+
+#[test]
+fn every_byte_comes_back_under_random_faults() {
+    let _turn = in_turn();
+    let mut injected = 0;
+    for seed in 0..SEEDS {
+        injected += case(format!("seed {seed}"), move || {
+            under(
+                Plan::random(seed, 300),
+                1 + (seed % 2) as usize,
+                |runtime| echo_all(runtime, seed),
+            )
+            .injected_total()
+        });
+    }
+    println!("{injected} faults");
+    assert!(injected > SEEDS * 50, "{injected} faults only");
+}
+
+#[test]
+fn accept_tries_again_after_what_is_not_the_listeners_fault() {
+    let _turn = in_turn();
+    for errno in TRANSIENT_ACCEPT_ERRNOS {
+        case(format!("accept with errno {errno}"), move || {
+            wakeful::block_on(async {
+                let listener = TcpListener::bind(anywhere()).unwrap();
+                let _client = StdStream::connect(listener.local_addr().unwrap()).unwrap();
+                sim::install(Plan::new().fail(Call::Accept, 1..6, errno));
+                let error = listener.try_accept().unwrap_err();
+                assert_eq!(error.raw_os_error(), Some(errno)); // that one tries only once
+                listener.accept().await.unwrap();
+                assert_eq!(sim::clear().injected(Call::Accept), 5);
+            });
+        });
+    }
+}
+
+#[test]
+fn accept_returns_the_lack_of_something_and_works_again_afterwards() {
+    let _turn = in_turn();
+    for errno in [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM] {
+        case(format!("accept with errno {errno}"), move || {
+            wakeful::block_on(async {
+                let listener = TcpListener::bind(anywhere()).unwrap();
+                // In one round it was waited for before, in the other not.
+                for round in 0..2 {
+                    let _client = StdStream::connect(listener.local_addr().unwrap()).unwrap();
+                    sim::install(Plan::new().fail(Call::Accept, 1..4, errno));
+                    for _ in 0..3 {
+                        let error = listener.accept().await.unwrap_err();
+                        assert_eq!(error.raw_os_error(), Some(errno));
+                    }
+                    listener.accept().await.unwrap();
+                    assert_eq!(sim::clear().injected(Call::Accept), 3);
+                    if round == 0 {
+                        assert!(poll!(pin!(listener.accept())).is_pending());
+                    }
+                }
+            });
+        });
+    }
+}
+
+#[test]
+fn a_registration_that_fails_is_reported_and_leaves_nothing() {
+    let _turn = in_turn();
+    for (errno, workers) in [(libc::ENOSPC, 1), (libc::ENOMEM, 2), (libc::EPERM, 2)] {
+        case(format!("epoll_ctl with errno {errno}"), move || {
+            let runtime = Builder::new().workers(workers).build().unwrap();
+            let sources = || runtime.handle().metrics().sources.iter().sum::<usize>();
+            runtime.block_on(async {
+                let listener = TcpListener::bind(anywhere()).unwrap();
+                let mut client = StdStream::connect(listener.local_addr().unwrap()).unwrap();
+                let (server, _) = listener.accept().await.unwrap();
+                let (pipe, mut pipe_writer) = io::pipe().unwrap();
+                let pipe = AsyncFd::new_nonblocking(pipe).unwrap();
+                sim::install(Plan::new().fail(Call::EpollAdd, 1..101, errno));
+                let is_it = |error: io::Error| match errno {
+                    libc::EPERM => assert_eq!(error.kind(), io::ErrorKind::Unsupported),
+                    _ => assert_eq!(error.raw_os_error(), Some(errno)),
+                };
+                for _ in 0..20 {
+                    is_it(listener.accept().await.unwrap_err());
+                    is_it(server.read(&mut [0; 8]).await.unwrap_err());
+                    is_it(server.peek(&mut [0; 8]).await.unwrap_err());
+                    is_it(server.hung_up().await.unwrap_err());
+                    is_it(
+                        pipe.read_with(|mut pipe| pipe.read(&mut [0]))
+                            .await
+                            .unwrap_err(),
+                    );
+                    assert_eq!(sources(), 0);
+                }
+                assert_eq!(sim::clear().injected(Call::EpollAdd), 100);
+
+                assert!(poll!(pin!(server.read(&mut [0; 8]))).is_pending());
+                assert!(poll!(pin!(listener.accept())).is_pending());
+                assert_eq!(sources(), 2);
+                client.write_all(b"abc").unwrap();
+                assert_eq!(server.read(&mut [0; 8]).await.unwrap(), 3);
+                let _other = StdStream::connect(listener.local_addr().unwrap()).unwrap();
+                listener.accept().await.unwrap();
+                pipe_writer.write_all(b"x").unwrap();
+                pipe.read_with(|mut pipe| pipe.read(&mut [0]))
+                    .await
+                    .unwrap();
+            });
+            assert_eq!(sources(), 0);
+        });
+    }
+}
+
+#[test]
+fn a_connection_survives_an_interrupted_connect_and_is_not_made_by_a_failed_one() {
+    let _turn = in_turn();
+    case("connect".to_owned(), || {
+        wakeful::block_on(async {
+            let listener = TcpListener::bind(anywhere()).unwrap();
+            let address = listener.local_addr().unwrap();
+            sim::install(Plan::new().fail(Call::Connect, 1..2, libc::EINTR));
+            let client = TcpStream::connect(address).await.unwrap();
+            let (server, _) = listener.accept().await.unwrap();
+            client.write(b"abc").await.unwrap();
+            assert_eq!(server.read(&mut [0; 8]).await.unwrap(), 3);
+            sim::install(Plan::new().fail(Call::Connect, 1..2, libc::ETIMEDOUT));
+            let error = TcpStream::connect(address).await.unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+            // No port was free, for one moment.
+            sim::install(Plan::new().fail(Call::Connect, 1..2, libc::EADDRNOTAVAIL));
+            TcpStream::connect(address).await.unwrap();
+            sim::clear();
+        });
+    });
+}
+
+#[test]
+fn what_is_gone_already_is_shut_down() {
+    let _turn = in_turn();
+    case("shutdown".to_owned(), || {
+        wakeful::block_on(async {
+            let listener = TcpListener::bind(anywhere()).unwrap();
+            let address = listener.local_addr().unwrap();
+            let client = TcpStream::connect(address).await.unwrap();
+            sim::install(Plan::new().fail(Call::Shutdown, 1..4, libc::ENOTCONN));
+            for how in [Shutdown::Read, Shutdown::Write, Shutdown::Both] {
+                client.shutdown(how).unwrap();
+            }
+            assert_eq!(sim::clear().injected(Call::Shutdown), 3);
+        });
+    });
+}
+
+/// Runs `body` under the plan, on a runtime that was built under it too, and checks that nothing is left.
+fn under(plan: Plan, workers: usize, body: impl FnOnce(&Runtime)) -> Report {
+    let fds_before = fds_count();
+    sim::install(plan);
+    let mut tries_left = 200;
+    let runtime = loop {
+        match Builder::new().workers(workers).build() {
+            Ok(runtime) => break runtime,
+            Err(error) if tries_left == 0 => panic!("still no runtime: {error}"),
+            Err(_) => tries_left -= 1,
+        }
+    };
+    body(&runtime);
+    let report = sim::clear();
+    assert_baseline(&runtime);
+    drop(runtime);
+    // A thread that has ended may hold its last descriptor for a moment.
+    eventually("the descriptors are closed", || fds_count() == fds_before);
+    report
+}
+
+/// Some clients while calls fail, which may be disappointed but not kept waiting; then, without faults, some that may not.
+fn meet_clients(runtime: &Runtime) {
+    runtime.block_on(async {
+        let listener = bound();
+        let address = insist(|| listener.local_addr());
+        let server = wakeful::spawn(serve(listener));
+        in_thread(move || {
+            for seed in 0..4 {
+                let _ = converse(address, seed); // it may fail
+            }
+        })
+        .await;
+        for seed in 0..4 {
+            let _ = call(address, seed).await; // as above
+        }
+        adopt(address).await.unwrap_or(());
+        // The plan stays in force, since its end would tell how many faults there were; but it has only a few.
+        let mut tries_left = 100;
+        while call(address, 7).await.is_err() {
+            assert_ne!(tries_left, 0, "the fault has ended, and nothing works");
+            tries_left -= 1;
+        }
+        for seed in 0..2 {
+            in_thread(move || {
+                let mut tries_left = 100;
+                while let Err(error) = converse(address, seed) {
+                    assert_ne!(tries_left, 0, "the fault has ended: {error}");
+                    tries_left -= 1;
+                }
+            })
+            .await;
+        }
+        let _ = server.cancel().await; // it has no end
+    });
+}
+
+/// Three connections at the same time, all bytes of which have to come back.
+fn echo_all(runtime: &Runtime, seed: u64) {
+    runtime.block_on(async {
+        let listener = bound();
+        let address = insist(|| listener.local_addr());
+        let server = wakeful::spawn(serve(listener));
+        let clients = [0, 1].map(|number| {
+            in_thread(move || {
+                let stream = connected(address);
+                Bytes(seed + number).through(&stream, 60_000, 1_000 + 7_000 * number as usize);
+            })
+        });
+        let bytes = Bytes(seed + 2);
+        let stream = loop {
+            match TcpStream::connect(address).await {
+                Ok(stream) => break stream,
+                Err(error) => assert!(is_shortage(&error), "{error}"),
+            }
+            yield_now().await;
+        };
+        let (sent, mut received) = (bytes.take(30_000), Vec::new());
+        for part in sent.chunks(3_000) {
+            write_all(&stream, part).await.unwrap();
+            let mut buffer = [0; 2_000];
+            while received.len() < 3_000 {
+                let count = read(&stream, &mut buffer).await.unwrap();
+                assert_ne!(count, 0);
+                received.extend_from_slice(&buffer[..count]);
+            }
+            assert!(received == part);
+            received.clear();
+        }
+        for client in clients {
+            client.await;
+        }
+        drop(stream);
+        let _ = server.cancel().await; // it has no end
+    });
+}
+
+/// Echoes to everybody, and takes no shortage for an end.
+async fn serve(listener: TcpListener) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => drop(wakeful::spawn(async move {
+                let mut buffer = [0; 4096];
+                while let Ok(count @ 1..) = read(&stream, &mut buffer).await {
+                    if write_all(&stream, &buffer[..count]).await.is_err() {
+                        break;
+                    }
+                }
+            })),
+            Err(_) => yield_now().await,
+        }
+    }
+}
+
+async fn read(stream: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match stream.read(buffer).await {
+            Err(error) if is_shortage(&error) => yield_now().await,
+            result => return result,
+        }
+    }
+}
+
+async fn write_all(stream: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match stream.write(bytes).await {
+            Ok(count) => bytes = &bytes[count..],
+            Err(error) if is_shortage(&error) => yield_now().await,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Whether it is the lack of something, which passes.
+fn is_shortage(error: &io::Error) -> bool {
+    use io::ErrorKind::{OutOfMemory, StorageFull};
+    let errno = std::error::Error::source(error)
+        .or_else(|| error.get_ref()?.source())
+        .and_then(|source| source.downcast_ref::<io::Error>()?.raw_os_error())
+        .or(error.raw_os_error());
+    matches!(error.kind(), OutOfMemory | StorageFull)
+        || matches!(errno, Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS))
+}
+
+fn bound() -> TcpListener {
+    insist(|| TcpListener::bind(anywhere()))
+}
+
+/// Tries until it succeeds.
+fn insist<T>(mut attempt: impl FnMut() -> io::Result<T>) -> T {
+    let mut result = attempt();
+    for _ in 0..200 {
+        if result.is_err() {
+            result = attempt();
+        }
+    }
+    result.expect("the fault has ended")
+}
+
+/// A short connection of a client that no fault reaches.
+fn converse(address: SocketAddr, seed: u64) -> io::Result<()> {
+    let mut stream = connected(address);
+    let bytes = Bytes(seed).take(3_000);
+    let mut back = [0; 1_000];
+    for part in bytes.chunks(1_000) {
+        stream.write_all(part)?;
+        stream.read_exact(&mut back)?;
+        assert!(back == *part, "other bytes than were sent");
+    }
+    if seed.is_multiple_of(2) {
+        stream.shutdown(Shutdown::Write)?;
+        let count = stream.read(&mut back)?;
+        assert_eq!(count, 0, "more bytes than were sent");
+    } else {
+        // Closed with something unread, it is reset, so that its port is free again.
+        stream.write_all(b"x")?;
+        stream.peek(&mut [0])?;
+    }
+    Ok(())
+}
+
+fn connected(address: SocketAddr) -> StdStream {
+    let stream = StdStream::connect(address).expect("the backlog has room");
+    stream.set_nodelay(true).unwrap();
+    stream.set_read_timeout(Some(LIMIT)).unwrap();
+    stream.set_write_timeout(Some(LIMIT)).unwrap();
+    stream
+}
+
+/// The same by a client on the runtime, that faults do reach.
+async fn call(address: SocketAddr, seed: u64) -> io::Result<()> {
+    let stream = TcpStream::connect(address).await?;
+    let bytes = Bytes(seed).take(1_000);
+    write_all(&stream, &bytes).await?;
+    let (mut received, mut buffer) = (Vec::new(), [0; 1_000]);
+    while received.len() < bytes.len() {
+        match read(&stream, &mut buffer).await? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            count => received.extend_from_slice(&buffer[..count]),
+        }
+    }
+    assert!(received == bytes, "other bytes than were sent");
+    stream.shutdown(Shutdown::Write)?;
+    read(&stream, &mut buffer).await.map(drop)
+}
+
+/// The same with a stream that the standard library has connected.
+async fn adopt(address: SocketAddr) -> io::Result<()> {
+    let stream = TcpStream::from_std(connected(address))?;
+    write_all(&stream, b"x").await?;
+    read(&stream, &mut [0]).await.map(drop)
+}
+
+/// Runs `body` on a thread and waits for its end.
+async fn in_thread(body: impl FnOnce() + Send + 'static) {
+    let (ended, end) = oneshot::channel();
+    let thread = thread::spawn(move || {
+        body();
+        let _ = ended.send(());
+    });
+    let _ = end.await; // an error means a panic, which comes out of the next line
+    thread.join().unwrap();
+}
+
+/// Runs `body`, and says what it was about when it fails or hangs.
+#[track_caller]
+fn case<R: Send + 'static>(what: String, body: impl FnOnce() -> R + Send + 'static) -> R {
+    struct Case(String);
+    impl Drop for Case {
+        fn drop(&mut self) {
+            if thread::panicking() {
+                sim::clear();
+                eprintln!("… in this case: {}", self.0);
+            }
+        }
+    }
+    let case = Case(what);
+    let result = within(LIMIT + Duration::from_secs(5), body);
+    drop(case);
+    result
+}
+
+fn in_turn() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn anywhere() -> SocketAddr {
+    ([127, 0, 0, 1], 0).into()
+}
+
+const TRANSIENT_ACCEPT_ERRNOS: [i32; 10] = [
+    libc::ECONNABORTED,
+    libc::ENETDOWN,
+    libc::EPROTO,
+    libc::ENOPROTOOPT,
+    libc::EHOSTDOWN,
+    libc::ENONET,
+    libc::EHOSTUNREACH,
+    libc::EOPNOTSUPP,
+    libc::ENETUNREACH,
+    libc::EPERM,
+];
+
+const SEEDS: u64 = 250;
