@@ -1,0 +1,116 @@
+//! Who is compared: our echo server, its peers, and the floor below which no server on epoll can be.
+
+use std::env;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::str::FromStr;
+
+use crate::cli::Result;
+
+/// An echo server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Contender {
+    /// The `echo` binary of this workspace.
+    Ours,
+    /// tokio, current-thread.
+    TokioCurrent,
+    /// tokio, multi-thread.
+    TokioMulti,
+    /// A hand-written epoll loop that does nothing else.
+    Floor,
+    /// The same loop, which polls for 50 µs before it sleeps.
+    FloorPolling,
+}
+
+impl Contender {
+    /// All of them, ours first, in the order of the tables.
+    pub const ALL: [Self; 5] = [
+        Self::Ours,
+        Self::TokioCurrent,
+        Self::TokioMulti,
+        Self::Floor,
+        Self::FloorPolling,
+    ];
+
+    /// The name on the command line and in the tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ours => "ours",
+            Self::TokioCurrent => "tokio-current",
+            Self::TokioMulti => "tokio-multi",
+            Self::Floor => "floor",
+            Self::FloorPolling => "floor-polling",
+        }
+    }
+
+    /// The command that serves on a free port of the loopback interface, with `workers` threads where it can have more than one.
+    pub fn command(self, programs: &Programs, workers: usize) -> Command {
+        let workers = workers.to_string();
+        let (program, arguments): (&Path, &[&str]) = match self {
+            Self::Ours => (&programs.echo, &["serve", "--workers", &workers]),
+            Self::TokioCurrent => (&programs.peer, &["tokio-current"]),
+            Self::TokioMulti => (&programs.peer, &["tokio-multi", "--workers", &workers]),
+            Self::Floor => (&programs.peer, &["floor"]),
+            Self::FloorPolling => (&programs.peer, &["floor", "--spin-us", "50"]),
+        };
+        let mut command = Command::new(program);
+        command.args(arguments).args(["--listen", "127.0.0.1:0"]);
+        command
+    }
+}
+
+impl fmt::Display for Contender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Contender {
+    type Err = ();
+
+    fn from_str(name: &str) -> std::result::Result<Self, ()> {
+        let mut all = Self::ALL.into_iter();
+        all.find(|contender| contender.name() == name).ok_or(())
+    }
+}
+
+/// Where the programs of a comparison are.
+#[derive(Clone, Debug)]
+pub struct Programs {
+    /// The peers.
+    pub peer: PathBuf,
+    /// The load generator.
+    pub load: PathBuf,
+    /// Our echo server; it is there after [`Programs::build_echo`].
+    pub echo: PathBuf,
+}
+
+impl Programs {
+    /// Takes the binaries of this crate from its caller, a bench, to which cargo tells their paths, and looks for the
+    /// echo server beside them: `release/deps/echo-…` is the bench, `release/echo` the server.
+    pub fn new(peer: &str, load: &str) -> Result<Self> {
+        let bench = env::current_exe()?;
+        let profile = bench.ancestors().nth(2).ok_or("the bench has no folder")?;
+        Ok(Self {
+            peer: peer.into(),
+            load: load.into(),
+            echo: profile.join("echo"),
+        })
+    }
+
+    /// Builds our echo server with cargo, as its users do, into the target folder from which the bench runs.
+    pub fn build_echo(&self) -> Result<()> {
+        let target = self.echo.ancestors().nth(2).ok_or("no target folder")?;
+        let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let status = Command::new(cargo)
+            .args(["build", "--release", "--package", "echo", "--target-dir"])
+            .arg(target)
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .status()?;
+        if !status.success() {
+            return Err("our echo server does not build; `--servers` can leave it out".into());
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,24 @@
+//! What the comparisons of wakeful with its peers have in common.
+//!
+//! A comparison has three kinds of process, so that none of them shares an allocator, a core or a CPU account with another:
+//!
+//! ```text
+//!   the bench (harness) ──starts──▶ a server: our `echo`, or `peer` (tokio, or the hand-written floor)   first CPU
+//!          │                            ▲ │
+//!          └────────────starts──▶ `load`: closed loop, checks every byte, prints one JSON line             second CPU
+//! ```
+//!
+//! - The floor and the load generator are written on the kernel ([`sys`]) and share no code with what they measure.
+//! - A server is ready when it has printed a line that contains its address; it ends when the harness kills it. No child
+//!   outlives the harness, not even a harness that was killed.
+//! - Rounds are interleaved: every server has its turn in each round, in rotated order, so that a change of the machine's
+//!   mood meets them all. Absolute numbers of two runs do not compare; ratios within one run do.
+
+pub mod accounting;
+pub mod cli;
+pub mod contender;
+pub mod load;
+pub mod process;
+pub mod stats;
+pub mod sys;
+pub mod table;

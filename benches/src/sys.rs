@@ -1,0 +1,214 @@
+//! The kernel, as the floor, the load generator and the harness need it, and as `std` does not offer it.
+//!
+//! Thin on purpose: one function is one system call. It is not wakeful's `sys`, because what is measured must not be
+//! its own yardstick.
+#![expect(
+    unsafe_code,
+    reason = "epoll, CPU affinity, rusage and limits have no safe interface in std"
+)]
+
+use std::io;
+use std::mem::{self, MaybeUninit};
+use std::net::TcpListener;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use std::time::Duration;
+
+use crate::accounting::CpuTime;
+
+/// Ready to be read.
+pub const READABLE: u32 = libc::EPOLLIN as u32;
+/// Ready to be written.
+pub const WRITABLE: u32 = libc::EPOLLOUT as u32;
+/// Report changes only, not states.
+pub const EDGE_TRIGGERED: u32 = libc::EPOLLET as u32;
+
+/// An epoll instance.
+#[derive(Debug)]
+pub struct Epoll(OwnedFd);
+
+impl Epoll {
+    /// Creates an instance.
+    pub fn new() -> io::Result<Self> {
+        // SAFETY: the call takes no pointer.
+        let fd = check(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) })?;
+        // SAFETY: the kernel has just handed out this descriptor, so nobody else owns it.
+        Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
+    }
+
+    /// Reports `interest` in `source` under `key` from now on. Closing the source ends it.
+    pub fn add(&self, source: impl AsFd, interest: u32, key: u64) -> io::Result<()> {
+        self.control(libc::EPOLL_CTL_ADD, source, interest, key)
+    }
+
+    /// Replaces the interest in a source.
+    pub fn modify(&self, source: impl AsFd, interest: u32, key: u64) -> io::Result<()> {
+        self.control(libc::EPOLL_CTL_MOD, source, interest, key)
+    }
+
+    /// Waits for events, at most `timeout` (`None`: for ever), rounded down to milliseconds. Without any: `events` is empty.
+    pub fn wait(&self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
+        let timeout_ms = timeout.map_or(-1, |timeout| timeout.as_millis() as i32);
+        events.count = 0;
+        let capacity = events.slots.len() as i32;
+        // SAFETY: the pointer and the capacity describe one live, exclusively borrowed buffer.
+        let result = check(unsafe {
+            libc::epoll_wait(
+                self.0.as_raw_fd(),
+                events.slots.as_mut_ptr(),
+                capacity,
+                timeout_ms,
+            )
+        });
+        match result {
+            Ok(count) => events.count = count as usize,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    fn control(
+        &self,
+        operation: i32,
+        source: impl AsFd,
+        interest: u32,
+        key: u64,
+    ) -> io::Result<()> {
+        let source = source.as_fd().as_raw_fd();
+        let mut event = libc::epoll_event {
+            events: interest,
+            u64: key,
+        };
+        // SAFETY: `event` lives through the call; the kernel copies it.
+        check(unsafe { libc::epoll_ctl(self.0.as_raw_fd(), operation, source, &mut event) })?;
+        Ok(())
+    }
+}
+
+/// The events of one [`Epoll::wait`].
+pub struct Events {
+    slots: Box<[libc::epoll_event]>,
+    count: usize,
+}
+
+impl Events {
+    /// Room for this many events per wait.
+    pub fn with_capacity(capacity: usize) -> Self {
+        let empty = libc::epoll_event { events: 0, u64: 0 };
+        Self {
+            slots: vec![empty; capacity].into_boxed_slice(),
+            count: 0,
+        }
+    }
+
+    /// The keys of the sources that are ready.
+    pub fn keys(&self) -> impl Iterator<Item = u64> {
+        (0..self.count).map(|position| self.key(position))
+    }
+
+    /// The key of the event at a position.
+    pub fn key(&self, position: usize) -> u64 {
+        self.slots[..self.count][position].u64
+    }
+
+    /// How many events there are.
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Whether the wait ended without an event.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+}
+
+impl std::fmt::Debug for Events {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.keys()).finish()
+    }
+}
+
+/// Gives a listener a backlog that a burst of connections does not overflow (`std` gives 128).
+pub fn set_backlog(listener: &TcpListener, backlog: i32) -> io::Result<()> {
+    // SAFETY: the call takes no pointer.
+    check(unsafe { libc::listen(listener.as_raw_fd(), backlog) })?;
+    Ok(())
+}
+
+/// Makes a child that dies with the thread that starts it, and that runs on one CPU only if one is named.
+pub fn confine(command: &mut Command, cpu: Option<usize>) {
+    let cpus = cpu.map(|cpu| {
+        // SAFETY: an all-zero cpu_set_t is the empty set.
+        let mut set: libc::cpu_set_t = unsafe { mem::zeroed() };
+        // SAFETY: `set` is a valid set; the index is checked against its size by `CPU_SET`.
+        unsafe { libc::CPU_SET(cpu, &mut set) };
+        set
+    });
+    let before_exec = move || {
+        // SAFETY: the option takes an integer and no pointer.
+        check(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) })?;
+        if let Some(set) = &cpus {
+            // SAFETY: `set` is a valid set of the size that is passed.
+            check(unsafe { libc::sched_setaffinity(0, size_of_val(set), set) })?;
+        }
+        Ok(())
+    };
+    // SAFETY: between fork and exec the closure makes two system calls; it neither allocates nor takes a lock.
+    unsafe { command.pre_exec(before_exec) };
+}
+
+/// The CPUs on which this process may run.
+pub fn allowed_cpus() -> io::Result<Vec<usize>> {
+    // SAFETY: an all-zero cpu_set_t is the empty set.
+    let mut set: libc::cpu_set_t = unsafe { mem::zeroed() };
+    // SAFETY: `set` is writable and of the size that is passed.
+    check(unsafe { libc::sched_getaffinity(0, size_of_val(&set), &mut set) })?;
+    // SAFETY: `CPU_ISSET` reads within the set, and the range ends with it.
+    let is_allowed = |cpu: &usize| unsafe { libc::CPU_ISSET(*cpu, &set) };
+    Ok((0..libc::CPU_SETSIZE as usize).filter(is_allowed).collect())
+}
+
+/// Raises this process's limit of open descriptors as far as it may, for its children too, and returns it.
+pub fn raise_descriptor_limit() -> io::Result<u64> {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: `limit` is a writable rlimit.
+    check(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) })?;
+    limit.rlim_cur = limit.rlim_max;
+    // SAFETY: `limit` is an initialised rlimit.
+    check(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) })?;
+    Ok(limit.rlim_cur)
+}
+
+/// The CPU time of this process so far.
+pub fn own_cpu_time() -> io::Result<CpuTime> {
+    let mut usage = MaybeUninit::<libc::rusage>::uninit();
+    // SAFETY: the pointer is valid for writing one rusage.
+    check(unsafe { libc::getrusage(libc::RUSAGE_SELF, usage.as_mut_ptr()) })?;
+    // SAFETY: the call succeeded, so it filled the whole structure.
+    let usage = unsafe { usage.assume_init() };
+    let ns = |time: libc::timeval| time.tv_sec as u64 * 1_000_000_000 + time.tv_usec as u64 * 1_000;
+    Ok(CpuTime {
+        user_ns: ns(usage.ru_utime),
+        system_ns: ns(usage.ru_stime),
+    })
+}
+
+/// How many of `/proc`'s clock ticks make a second.
+pub fn clock_ticks_per_second() -> u64 {
+    // SAFETY: the call takes no pointer.
+    let ticks = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
+    u64::try_from(ticks).expect("every Linux has a clock tick")
+}
+
+fn check(result: i32) -> io::Result<i32> {
+    if result == -1 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(result)
+    }
+}
