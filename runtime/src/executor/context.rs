@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::shared::{Home, Shared};
 use super::worker::Worker;
-use crate::reactor::Place;
+use crate::reactor::{Place, Stand};
 use crate::util::sync::thread_local;
 
 /// The thread's part in a runtime.
@@ -113,7 +113,7 @@ pub(crate) fn expect_current(what: &str) -> Rc<Context> {
 pub(crate) fn place() -> Option<Place> {
     current().map(|context| Place {
         reactors: context.home().shared.reactors.clone(),
-        worker: context.worker().and_then(Worker::core_index),
+        stand: context.worker().map_or(Stand::Elsewhere, Worker::stand),
     })
 }
 

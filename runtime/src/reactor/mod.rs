@@ -12,12 +12,17 @@
 //!   another generation and are counted as stale.
 //! * `EPOLL_CTL_DEL` comes before `close`, always: the kernel's key is the open file description, and a duplicate in
 //!   another process would keep it registered.
-//! * Nothing here calls a waker under a lock. [`Reactor::turn`] collects, its caller wakes. The lock on the event buffer is
-//!   the right to turn: the owner waits for it, a sibling only tries.
+//! * Nothing here calls a waker under a lock. [`Reactor::turn`] collects, its caller wakes.
+//! * The owner turns its reactor, and a sibling may do it too ([`Reactor::turn_for_owner`]), also while the owner sleeps in
+//!   its own turn: each brings a buffer, and the kernel gives each event to one of them. An owner that was woken by an
+//!   event and waits for a CPU would otherwise keep what came meanwhile. Only what is meant for the owner itself, the
+//!   eventfd's edge, must not end with the sibling, who passes it on.
 //! * A slot is released whatever `epoll_ctl` says.
 //!
 //! # Rejected
 //!
+//! * *A lock on the event buffer as the right to turn.* The owner holds it while it sleeps, so nobody can take its events
+//!   when it has been woken and the CPU is somebody else's: that is where the slowest percent of the messages come from.
 //! * *One epoll per runtime*: every `epoll_ctl` and every wake-up in the process meets the same two kernel locks, and
 //!   only one thread can wait.
 //! * *One-shot registrations*: an `epoll_ctl` per wait, where the generation and the tick cost nothing.
@@ -45,7 +50,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use readiness::Readiness;
-pub(crate) use registration::{Place, Ready, Registration};
+pub(crate) use registration::{Place, Ready, Registration, Stand};
 use slots::Slots;
 use source::{Home, Source};
 pub(crate) use source::{Interest, WaitKey};
@@ -81,25 +86,37 @@ impl Reactors {
     }
 
     /// Where a new source should live: with the worker that waits first, unless that one already has clearly more
-    /// sources than the least loaded.
+    /// sources than the least loaded and the task that waits can run there as well.
     ///
     /// Connections that arrive one by one would otherwise all settle on the worker that accepts. A task follows its
     /// source, since the worker that turns the reactor runs what it wakes, so placing sources places tasks, and
     /// `spawn` stays local.
-    fn choose(&self, worker: Option<usize>) -> usize {
+    fn choose(&self, stand: Stand) -> usize {
         let load = |number: usize| self.0[number].sources_count();
         let least = (0..self.0.len())
             .min_by_key(|&number| load(number))
             .expect("a runtime has a worker");
-        match worker {
-            Some(worker) if load(worker) <= load(least) + load(least) / 8 + IMBALANCE_MIN => worker,
-            _ => least,
+        match stand {
+            Stand::Pinned(worker) => worker,
+            Stand::Worker(worker)
+                if load(worker) <= load(least) + load(least) / 8 + IMBALANCE_MIN =>
+            {
+                worker
+            }
+            Stand::Worker(_) | Stand::Elsewhere => least,
         }
     }
 
-    /// Whether a source may move without making its new reactor the fuller one.
-    fn may_move(&self, from: usize, to: usize) -> bool {
-        self.0[to].sources_count() < self.0[from].sources_count()
+    /// Where a source should move that is steadily waited for at `stand`, if that is better than where it is: to a task
+    /// that cannot run elsewhere, or to a reactor that it does not make the fuller one.
+    fn better_than(&self, home: usize, stand: Stand) -> Option<usize> {
+        match stand {
+            Stand::Pinned(worker) => Some(worker),
+            Stand::Worker(worker) => {
+                (self.0[worker].sources_count() < self.0[home].sources_count()).then_some(worker)
+            }
+            Stand::Elsewhere => None,
+        }
     }
 
     fn join(
@@ -123,7 +140,6 @@ pub(crate) struct Reactor {
     epoll: Epoll,
     /// Registered edge-triggered and never read, so a wake-up costs its receiver no system call.
     wake_up: EventFd,
-    events: Mutex<EventBuffer>,
     slots: Mutex<Slots>,
     sources_count: AtomicU32,
     stale_events: AtomicU64,
@@ -137,35 +153,60 @@ impl Reactor {
         Ok(Self {
             epoll,
             wake_up,
-            events: Mutex::new(EventBuffer::with_capacity(EVENTS_MAX)),
             slots: Mutex::new(Slots::default()),
             sources_count: AtomicU32::new(0),
             stale_events: AtomicU64::new(0),
         })
     }
 
-    /// Waits for at most `events_max` events and collects whom they wake. The caller calls them.
+    /// Waits for at most `events_max` events, which the owner's `buffer` receives, and collects whom they wake. The caller
+    /// calls them.
     ///
     /// `None` waits until there is one, a zero timeout only looks.
     pub(crate) fn turn(
         &self,
+        buffer: &mut EventBuffer,
         events_max: usize,
         timeout: Option<Duration>,
         woken: &mut Vec<Waker>,
     ) {
-        let mut events = self.events.lock();
+        // Being awake is all that the eventfd wanted.
+        self.harvest(buffer, events_max, timeout, woken, || {});
+    }
+
+    /// Takes events out of the reactor of a worker that does not come to do it, and collects whom they wake.
+    pub(crate) fn turn_for_owner(
+        &self,
+        buffer: &mut EventBuffer,
+        events_max: usize,
+        woken: &mut Vec<Waker>,
+    ) {
+        // The edge that was to wake the owner has been used up: another one takes its place.
+        let pass_on = || self.wake_up.notify();
+        self.harvest(buffer, events_max, Some(Duration::ZERO), woken, pass_on);
+    }
+
+    fn harvest(
+        &self,
+        buffer: &mut EventBuffer,
+        events_max: usize,
+        timeout: Option<Duration>,
+        woken: &mut Vec<Waker>,
+        on_wake_up: impl Fn(),
+    ) {
         // Only misuse makes epoll_wait(2) fail (EBADF, EFAULT, EINVAL): the descriptor is ours and open.
         self.epoll
-            .wait(&mut events, events_max, timeout)
+            .wait(buffer, events_max, timeout)
             .expect("epoll_wait on a descriptor of our own");
-        if events.is_empty() {
+        if buffer.is_empty() {
             return;
         }
         let slots = self.slots.lock();
-        for (events, word) in events.iter() {
+        for (events, word) in buffer.iter() {
             let Some(token) = Token::unpack(word) else {
+                on_wake_up();
                 continue;
-            }; // the eventfd: being awake is all it wanted
+            };
             match slots.get(token) {
                 Some(source) => source.deliver(Readiness::from_events(events), woken),
                 None => drop(self.stale_events.fetch_add(1, Relaxed)), // a statistic

@@ -24,7 +24,8 @@ use loom::thread::{self, JoinHandle};
 use super::readiness::{Readiness, ReadinessWord};
 use super::source::{Interest, Source, WaitKey, Waited};
 use super::token::Token;
-use super::{EVENTS_MAX, Place, Reactors, Registration, set_turned_here};
+use super::{EVENTS_MAX, Place, Reactors, Registration, Stand, set_turned_here};
+use crate::sys::epoll::EventBuffer;
 use crate::sys::eventfd::EventFd;
 use crate::util::sync::atomic::Ordering::Relaxed;
 use crate::util::sync::atomic::{AtomicBool, AtomicUsize};
@@ -181,6 +182,49 @@ fn a_source_that_leaves_during_a_turn_is_not_touched_afterwards() {
         assert_eq!(source.readiness().readiness(), left_with);
         assert_eq!(reactors.get(0).sources_count(), 0);
         assert_eq!(Arc::strong_count(&source), 1);
+    });
+}
+
+// Turns by a sibling.
+
+/// The owner is asleep in its turn, or about to begin it: an event that is left for it would end that.
+#[test]
+fn a_sibling_that_turns_for_the_owner_leaves_it_its_wake_up() {
+    model(|| {
+        let reactors = reactors(1);
+        let notifying = thread::spawn({
+            let reactors = reactors.clone();
+            move || reactors.get(0).wake_up()
+        });
+        turn_for_owner(&reactors, 0);
+        notifying.join().unwrap();
+        turn_for_owner(&reactors, 0);
+        let mut buffer = EventBuffer::with_capacity(EVENTS_MAX);
+        let reactor = reactors.get(0);
+        reactor.turn(
+            &mut buffer,
+            EVENTS_MAX,
+            Some(Duration::ZERO),
+            &mut Vec::new(),
+        );
+        assert!(!buffer.is_empty(), "the owner would sleep on");
+    });
+}
+
+#[test]
+fn an_owner_and_a_sibling_that_turn_at_the_same_time_wake_a_task_once() {
+    model(|| {
+        let socket = Arc::new(Socket::new(1));
+        let (polled, task) = socket.poll_on(0);
+        assert!(polled.is_pending());
+        socket.fd.notify();
+        let helping = thread::spawn({
+            let reactors = socket.reactors.clone();
+            move || turn_for_owner(&reactors, 0)
+        });
+        turn(&socket.reactors, 0);
+        helping.join().unwrap();
+        assert_eq!(task.wakes(), 1);
     });
 }
 
@@ -542,10 +586,17 @@ fn reactors(count: usize) -> Arc<Reactors> {
 }
 
 fn turn(reactors: &Reactors, which: usize) {
-    let mut woken = Vec::new();
-    reactors
-        .get(which)
-        .turn(EVENTS_MAX, Some(Duration::ZERO), &mut woken);
+    let (mut buffer, mut woken) = (EventBuffer::with_capacity(EVENTS_MAX), Vec::new());
+    let reactor = reactors.get(which);
+    reactor.turn(&mut buffer, EVENTS_MAX, Some(Duration::ZERO), &mut woken);
+    wake_all(&mut woken);
+}
+
+/// As a sibling of the worker whose reactor it is.
+fn turn_for_owner(reactors: &Reactors, which: usize) {
+    let (mut buffer, mut woken) = (EventBuffer::with_capacity(EVENTS_MAX), Vec::new());
+    let reactor = reactors.get(which);
+    reactor.turn_for_owner(&mut buffer, EVENTS_MAX, &mut woken);
     wake_all(&mut woken);
 }
 
@@ -603,7 +654,7 @@ fn place() -> Option<Place> {
     PLACE.with_borrow(|place| {
         place.clone().map(|(reactors, worker)| Place {
             reactors,
-            worker: Some(worker),
+            stand: Stand::Worker(worker),
         })
     })
 }

@@ -164,33 +164,29 @@ impl Registration {
         if let Some(source) = self.source.get() {
             return Ok(source); // another task was faster
         }
-        let Place { reactors, worker } = place().unwrap_or_else(|| {
+        let Place { reactors, stand } = place().unwrap_or_else(|| {
             panic!(
                 "a descriptor has to wait, and this thread knows no wakeful runtime: await it inside `wakeful::block_on` \
                  or a spawned task, or enter a runtime's context with `Handle::enter` first"
             )
         });
         let source = Arc::new(Source::default());
-        let home = reactors.join(fd, &source, reactors.choose(worker))?;
+        let home = reactors.join(fd, &source, reactors.choose(stand))?;
         source.set_home(Some(home));
         Ok(self.source.get_or_init(|| source))
     }
 
-    /// Moves to the worker that keeps running the task, if that does not make its reactor the fuller one.
+    /// Moves to the worker that keeps running the task, if that is the better home.
     #[cold]
     fn follow(&self, fd: BorrowedFd<'_>, source: &Arc<Source>, place: fn() -> Option<Place>) {
-        let Some(Place {
-            reactors,
-            worker: Some(worker),
-        }) = place()
-        else {
+        let Some(Place { reactors, stand }) = place() else {
             return;
         };
         let _moving = self.moving.lock();
         let Some(home) = source.home() else { return };
         if Arc::ptr_eq(&reactors, &home.reactors)
-            && reactors.may_move(usize::from(home.reactor), worker)
-            && let Ok(moved) = reactors.join(fd, source, worker)
+            && let Some(better) = reactors.better_than(usize::from(home.reactor), stand)
+            && let Ok(moved) = reactors.join(fd, source, better)
         {
             source.set_home(Some(moved));
             home.leave(fd);
@@ -212,8 +208,18 @@ impl Home {
 pub(crate) struct Place {
     /// The reactors of the thread's runtime.
     pub(crate) reactors: Arc<Reactors>,
-    /// The thread's own among them, if it is a worker.
-    pub(crate) worker: Option<usize>,
+    pub(crate) stand: Stand,
+}
+
+/// On which thread somebody begins to wait.
+#[derive(Copy, Clone, Debug)]
+pub(crate) enum Stand {
+    /// On that of a worker, by a task that other workers may run too.
+    Worker(usize),
+    /// On that of a worker, by a task that runs nowhere else.
+    Pinned(usize),
+    /// On one that turns no reactor of the runtime.
+    Elsewhere,
 }
 
 /// What was known before an operation; [`Registration::clear`] wants it back.
