@@ -578,14 +578,17 @@ fn with_one_worker_no_other_thread_exists() {
 }
 
 #[test]
-fn with_several_workers_there_is_one_thread_for_each() {
-    alone("with_several_workers_there_is_one_thread_for_each", || {
-        let before = threads_count();
-        let runtime = runtime(3);
-        assert_eq!(threads_count(), before + 3);
-        drop(runtime);
-        eventually("the threads are gone", || threads_count() == before);
-    });
+fn with_several_workers_there_is_one_thread_for_each_and_the_watch() {
+    alone(
+        "with_several_workers_there_is_one_thread_for_each_and_the_watch",
+        || {
+            let before = threads_count();
+            let runtime = runtime(3);
+            assert_eq!(threads_count(), before + 4);
+            drop(runtime);
+            eventually("the threads are gone", || threads_count() == before);
+        },
+    );
 }
 
 #[test]

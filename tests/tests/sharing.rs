@@ -1,12 +1,14 @@
 //! How workers share the work: by stealing, through the overflow and from outside, and each task exactly once.
 
 use std::collections::HashSet;
+use std::io::{Read, Write};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Barrier, Mutex, mpsc};
 use std::task::{Poll, Waker};
 use std::thread;
 
 use futures::channel::oneshot;
+use wakeful::net::TcpListener;
 use wakeful_tests::runtimes::runtime;
 use wakeful_tests::watchdog::LIMIT;
 use wakeful_tests::{eventually, on_workers, within, yields};
@@ -297,5 +299,55 @@ fn a_worker_wakes_sleeping_siblings_for_each_of_many_bursts() {
             }
         });
         futures::executor::block_on(spawner).unwrap();
+    });
+}
+
+/// The other worker may be asleep, and the one that the sockets belong to does not come back to them.
+#[test]
+fn the_connections_of_a_worker_that_is_stuck_are_served_by_another() {
+    on_workers([2, 4], |runtime| {
+        const CONNECTIONS: usize = 20;
+        let listener = TcpListener::bind(([127, 0, 0, 1], 0).into()).unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = runtime.spawn(async move {
+            let mut connections = Vec::new();
+            for _ in 0..CONNECTIONS {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                connections.push(wakeful::spawn(async move {
+                    let mut byte = [0];
+                    while stream.read(&mut byte).await.unwrap() == 1 {
+                        stream.write_all(&byte).await.unwrap();
+                    }
+                }));
+            }
+            for connection in connections {
+                connection.await.unwrap();
+            }
+        });
+        let mut clients =
+            [(); CONNECTIONS].map(|()| std::net::TcpStream::connect(address).unwrap());
+        let mut echo_all = || {
+            for client in &mut clients {
+                client.write_all(&[7]).unwrap();
+            }
+            for client in &mut clients {
+                client.read_exact(&mut [0]).unwrap();
+            }
+        };
+        echo_all();
+        for _ in 0..3 {
+            let (release, held) = mpsc::channel::<()>();
+            let (begin, begun) = mpsc::channel();
+            let stuck = runtime.spawn(async move {
+                begin.send(()).unwrap();
+                held.recv().unwrap();
+            });
+            begun.recv().unwrap();
+            echo_all();
+            release.send(()).unwrap();
+            runtime.block_on(stuck).unwrap();
+        }
+        drop(clients);
+        runtime.block_on(server).unwrap();
     });
 }

@@ -50,7 +50,7 @@ fn drive<F: Future>(home: &Arc<Home>, core: Core, main: &mut Main<'_, F>) -> Opt
     main.waker.set_driving(true);
     let output = worker.run(|| {
         if main.waker.take_wake()
-            && let Poll::Ready(output) = worker.with_task_budget(|| main.poll())
+            && let Poll::Ready(output) = worker.poll_main(|| main.poll())
         {
             return Some(Some(output));
         }

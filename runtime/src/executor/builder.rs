@@ -10,6 +10,7 @@ use super::core::Core;
 use super::runtime::Runtime;
 use super::seat::{Claim, Seat};
 use super::shared::{Home, Remote, Shared};
+use super::watch::keep_watch;
 use super::worker::Worker;
 use crate::reactor::{REACTOR_MAX, Reactors};
 
@@ -48,7 +49,8 @@ impl Builder {
         self
     }
 
-    /// What the runtime's threads are called: this name, a dash and the worker's number. Linux shows 15 bytes of it.
+    /// What the runtime's threads are called: this name, a dash and the worker's number, or `watch` for the one that looks
+    /// after the others. Linux shows 15 bytes of it.
     pub fn thread_name(mut self, name: impl Into<String>) -> Self {
         self.thread_name = name.into();
         self
@@ -111,22 +113,24 @@ impl Builder {
                 core,
             })
         };
-        let mut bodies: Vec<Box<dyn FnOnce() + Send>> = Vec::new();
+        let mut bodies: Vec<(String, Box<dyn FnOnce() + Send>)> = Vec::new();
         if workers_count > 1 {
             let home = home(0);
-            bodies.push(Box::new(move || run_stand_in(home)));
+            bodies.push(("0".to_owned(), Box::new(move || run_stand_in(home))));
+            let shared = shared.clone();
+            bodies.push(("watch".to_owned(), Box::new(move || keep_watch(&shared))));
         }
-        bodies.extend(others.into_iter().map(|core| -> Box<dyn FnOnce() + Send> {
-            let home = home(core.index());
-            Box::new(move || run_worker(home, core))
-        }));
+        for core in others {
+            let (name, home) = (core.index().to_string(), home(core.index()));
+            bodies.push((name, Box::new(move || run_worker(home, core))));
+        }
 
         let mut threads = Vec::with_capacity(bodies.len());
-        let mut bodies = bodies.into_iter().enumerate();
+        let mut bodies = bodies.into_iter();
         let failed =
             bodies
                 .by_ref()
-                .find_map(|(index, body)| match self.spawn_thread(index, body) {
+                .find_map(|(name, body)| match self.spawn_thread(&name, body) {
                     Ok(thread) => {
                         threads.push(thread);
                         None
@@ -146,18 +150,18 @@ impl Builder {
 
     fn spawn_thread(
         &self,
-        index: usize,
+        name: &str,
         body: Box<dyn FnOnce() + Send>,
     ) -> io::Result<thread::JoinHandle<()>> {
-        let mut thread = thread::Builder::new().name(format!("{}-{index}", self.thread_name));
+        let name = format!("{}-{name}", self.thread_name);
+        let mut thread = thread::Builder::new().name(name.clone());
         if let Some(bytes) = self.stack_size {
             thread = thread.stack_size(bytes);
         }
-        let index_for_error = index;
         thread.spawn(body).map_err(|error| {
             io::Error::new(
                 error.kind(),
-                format!("cannot start the thread of worker {index_for_error}: {error}"),
+                format!("cannot start the thread {name}: {error}"),
             )
         })
     }

@@ -11,7 +11,10 @@ use std::time::Duration;
 
 use super::queue::{LocalQueue, Stealer};
 use super::shared::Remote;
+use super::watch::Siblings;
+use crate::reactor::EVENTS_MAX;
 use crate::sys::clock;
+use crate::sys::epoll::EventBuffer;
 use crate::task::Runnable;
 use crate::util::rng::Rng;
 
@@ -33,10 +36,29 @@ pub(crate) struct Core {
     /// 1 while polls are slow, else [`POLLS_PER_LOOK`].
     look_every: Cell<u32>,
     visited_at: Cell<Duration>,
-    /// Wakers that the reactor collected; kept for its memory.
-    pub(super) woken: RefCell<Vec<Waker>>,
-    /// The sibling ticks seen at the last unsuccessful search; see [`Core::take_stranded`].
-    seen_ticks: RefCell<Vec<u64>>,
+    /// When the worker may give its CPU away again.
+    gives_way_from: Cell<Duration>,
+    /// How long a poll takes at present, on average.
+    poll_time: Cell<Duration>,
+    /// What turns of a reactor fill; kept for its memory.
+    pub(super) harvest: RefCell<Harvest>,
+    pub(super) siblings: Siblings,
+}
+
+/// What one turn of a reactor brings.
+#[derive(Debug)]
+pub(super) struct Harvest {
+    pub(super) events: EventBuffer,
+    pub(super) woken: Vec<Waker>,
+}
+
+impl Harvest {
+    pub(super) fn new() -> Self {
+        Self {
+            events: EventBuffer::with_capacity(EVENTS_MAX),
+            woken: Vec::new(),
+        }
+    }
 }
 
 impl Core {
@@ -52,8 +74,14 @@ impl Core {
             look_at_polls: Cell::new(POLLS_PER_LOOK),
             look_every: Cell::new(POLLS_PER_LOOK),
             visited_at: Cell::new(clock::now()),
-            woken: RefCell::default(),
-            seen_ticks: RefCell::new(vec![0; workers_count]),
+            gives_way_from: Cell::new(if workers_count > 1 {
+                Duration::ZERO
+            } else {
+                Duration::MAX // a single worker leaves the other CPUs to the senders
+            }),
+            poll_time: Cell::new(WAKE_TIME), // until it is known, any task is worth a helper
+            harvest: RefCell::new(Harvest::new()),
+            siblings: Siblings::new(index, workers_count),
         }
     }
 
@@ -91,23 +119,10 @@ impl Core {
     /// Takes half of a sibling's ring: returns one task, and keeps the others in the own ring, which is empty.
     pub(super) fn steal(&self, remotes: &[Arc<Remote>]) -> Option<Runnable> {
         let first = self.rng.below(remotes.len());
-        let victims = || {
-            let all = (first..first + remotes.len()).map(|at| at % remotes.len());
-            all.filter(|&at| at != self.index)
-        };
-        victims()
+        (first..first + remotes.len())
+            .map(|at| at % remotes.len())
+            .filter(|&victim| victim != self.index)
             .find_map(|victim| remotes[victim].stealer.steal_into(&self.queue))
-            .or_else(|| victims().find_map(|victim| self.take_stranded(victim, &remotes[victim])))
-    }
-
-    /// The task in a sibling's next slot, if the sibling has not moved since this worker last looked: it is stuck in a long
-    /// poll. Taking it from a healthy one would tear apart what belongs together.
-    fn take_stranded(&self, victim: usize, remote: &Remote) -> Option<Runnable> {
-        let tick = remote.tick.load(Relaxed);
-        let seen = std::mem::replace(&mut self.seen_ticks.borrow_mut()[victim], tick);
-        (seen == tick)
-            .then(|| remote.stealer.steal_next())
-            .flatten()
     }
 
     /// Counts a poll, and says whether reactor and injector have waited long enough: [`POLLS_MAX`] polls, or
@@ -126,13 +141,46 @@ impl Core {
         over
     }
 
+    /// The worker stops polling, to visit or to sleep; says when.
+    pub(super) fn note_pause(&self) -> Duration {
+        let now = clock::now();
+        let polls = self.polls.replace(0);
+        if polls > 0 {
+            let average = now.saturating_sub(self.visited_at.get()) / polls;
+            self.poll_time.set((self.poll_time.get() * 3 + average) / 4);
+        }
+        now
+    }
+
+    /// Whether the worker should give its CPU away before it sleeps; see `Worker::give_way`.
+    #[inline]
+    pub(super) fn may_give_way(&self) -> bool {
+        self.polls.get() > 1 && self.gives_way_from.get() <= self.visited_at.get()
+    }
+
+    /// The CPU was given away at `since`, and the worker has visited its reactor again. Somebody who keeps it for long does
+    /// not send messages but computes, and is not given it again soon.
+    pub(super) fn note_way_given(&self, since: Duration) {
+        let back = self.visited_at.get();
+        if back.saturating_sub(since) >= ABSENCE_MAX {
+            self.gives_way_from.set(back + GREED_REMEMBERED);
+        }
+    }
+
     /// A visit has been made; says when.
     pub(super) fn note_visit(&self) -> Duration {
         let now = clock::now();
         self.visited_at.set(now);
-        self.polls.set(0);
         self.look_at_polls.set(self.look_every.get());
         now
+    }
+
+    /// Whether somebody who is woken now would find work left: whether what waits takes this worker longer than waking
+    /// somebody takes.
+    #[inline]
+    pub(super) fn is_backlogged(&self) -> bool {
+        let waiting = self.queue.len() as u32; // at most the capacity
+        waiting > 0 && self.poll_time.get() * waiting >= WAKE_TIME
     }
 }
 
@@ -141,6 +189,16 @@ const POLLS_MAX: u32 = 61;
 
 /// … nor than this, as far as the polls let us look.
 const VISIT_INTERVAL: Duration = Duration::from_micros(200);
+
+/// What it takes to wake a thread that sleeps, on a virtual machine; on metal it is a quarter of that.
+const WAKE_TIME: Duration = Duration::from_micros(1000);
+
+/// Longer than those who send messages keep a CPU: by then it is the scheduler's time slice that ended.
+const ABSENCE_MAX: Duration = Duration::from_millis(4);
+
+/// With a thread that computes on each CPU, never to give way again costs nothing and to give way always a tenth of the
+/// throughput; without such threads it is the other way round. This is right for both.
+const GREED_REMEMBERED: Duration = Duration::from_millis(10);
 
 /// Reading the clock costs 20 to 30 ns, about as much as a short poll.
 const POLLS_PER_LOOK: u32 = 16;

@@ -75,7 +75,12 @@ impl Parker {
     }
 
     pub(crate) fn is_parked(&self) -> bool {
-        self.0.load(Relaxed) == PARKED // a statistic
+        self.0.load(Relaxed) == PARKED // a statistic, and a hint
+    }
+
+    /// Whether the worker sleeps. If it wakes after this look, it has seen all that the caller did before.
+    pub(crate) fn is_parked_for_certain(&self) -> bool {
+        self.0.fetch_or(0, AcqRel) == PARKED
     }
 }
 

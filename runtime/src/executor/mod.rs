@@ -19,6 +19,9 @@
 //!   more events than its ring has room for, but at least 8.
 //! * A worker with nothing to do steals, and then sleeps in its own reactor. How it does that without missing work is in
 //!   [`idle`].
+//! * A worker with more work than it can do before a sibling is awake wakes one. What it misjudges, because a task takes
+//!   longer than those before it, the watch finds; and so it does, as do the siblings, the events of a worker that does not come
+//!   to its reactor ([`watch`]).
 //! * Tasks that are not `Send` belong to a thread ([`local`]).
 //!
 //! # Shutdown
@@ -33,6 +36,8 @@
 //! * *Spreading fresh tasks over the workers.* Connections would be spread, but every `spawn` of a short task would pay a
 //!   queue hop and a notification. Placing the **sources** does the same for connections and costs `spawn` nothing
 //!   (`Reactors::choose`); sources of which the task keeps running elsewhere move there.
+//! * *Waking a sibling for every second task in the ring.* Waking a thread costs as much as four echoes; with 64 connections on
+//!   two workers, throughput was 0.88 times tokio's with it and 1.05 times without.
 //! * *A main future behind a condition variable.* It is usually the accept loop, and every connection would cross threads.
 
 mod block_on;
@@ -49,6 +54,7 @@ mod registry;
 mod runtime;
 mod seat;
 mod shared;
+mod watch;
 mod worker;
 mod yield_now;
 

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`LocalQueue`] | each task is taken once, whoever pops, steals, refills or inherits the queue |
 //! | [`Injector`] | what was pushed is popped or released; a length of zero that was seen in vain is not believed for ever |
+//! | [`Watch`] | it rests only while everybody sleeps, and is woken by the first who does not |
 //! | [`Parker`], [`Idle`] | work is never left beside a worker that sleeps, and there is one searching token |
 //! | [`LocalTasks`] | a local task that is woken from elsewhere finds its thread, wherever that sits |
 //! | [`MainWaker`] | so does a wake of the main future |
@@ -34,6 +35,7 @@ use super::queue::{CAPACITY, LocalQueue, Stealer};
 use super::registry::Registry;
 use super::seat::{Claim, Seat};
 use super::shared::{Home, Remote, Shared};
+use super::watch::Watch;
 use crate::reactor::Reactors;
 use crate::task::{self, JoinHandle, Meta, Ran, Runnable, Schedule, TaskId, TaskRef};
 use crate::util::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -386,6 +388,62 @@ fn two_workers_share_what_was_published_and_both_hear_of_the_end() {
         crew.work_as(0, false, crew.work.load(Relaxed)); // what they left as the end came
         crew.ends_at_rest();
     });
+}
+
+// The watch.
+
+/// It may fall asleep just before the worker leaves its sleep, or just after.
+#[test]
+fn a_watch_that_goes_to_rest_is_woken_by_a_worker_that_leaves_its_sleep() {
+    model(|| {
+        let (watch, parker) = (Arc::new(Watch::default()), Arc::new(Parker::new()));
+        assert!(parker.prepare_park());
+        let resting = watch_rests(&watch, &parker);
+        parker.unpark();
+        watch.worker_awake();
+        resting.join().unwrap();
+    });
+}
+
+#[test]
+fn a_watch_that_goes_to_rest_hears_of_the_end() {
+    model(|| {
+        let (watch, parker) = (Arc::new(Watch::default()), Arc::new(Parker::new()));
+        assert!(parker.prepare_park());
+        let resting = watch_rests(&watch, &parker);
+        let _ = parker.notify();
+        watch.call();
+        resting.join().unwrap();
+    });
+}
+
+/// The first of two workers that wake ends the rest, and the second finds it ended.
+#[test]
+fn two_workers_that_leave_their_sleep_wake_a_watch_that_goes_to_rest() {
+    model(|| {
+        let (watch, parker) = (Arc::new(Watch::default()), Arc::new(Parker::new()));
+        assert!(parker.prepare_park());
+        let resting = watch_rests(&watch, &parker);
+        let other = thread::spawn({
+            let (watch, parker) = (watch.clone(), Parker::new());
+            assert!(parker.prepare_park());
+            move || {
+                parker.unpark();
+                watch.worker_awake();
+            }
+        });
+        parker.unpark();
+        watch.worker_awake();
+        join_all([resting, other]);
+    });
+}
+
+fn watch_rests(watch: &Arc<Watch>, parker: &Arc<Parker>) -> ThreadHandle<()> {
+    let (watch, parker) = (watch.clone(), parker.clone());
+    thread::spawn(move || {
+        watch.begin();
+        watch.rest([&*parker].into_iter());
+    })
 }
 
 // Local tasks and where their thread sits.

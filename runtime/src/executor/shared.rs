@@ -13,6 +13,7 @@ use super::local::Pinned;
 use super::queue::Stealer;
 use super::registry::Registry;
 use super::seat::Seat;
+use super::watch::Watch;
 use crate::reactor::Reactors;
 use crate::sys::clock;
 use crate::task::{self, Due, JoinHandle, Meta, Runnable, Schedule, TaskRef};
@@ -29,6 +30,8 @@ pub(crate) struct Shared {
     pub(super) remotes: Box<[Arc<Remote>]>,
     pub(super) injector: Injector,
     pub(super) idle: Idle,
+    /// Of no use to a single worker, and then never begun.
+    pub(super) watch: Watch,
     pub(super) reactors: Arc<Reactors>,
     pub(super) seat: Seat,
     /// I/O operations per poll of a task.
@@ -53,6 +56,7 @@ impl Shared {
         Self {
             injector: Injector::new(),
             idle: Idle::new(remotes.len()),
+            watch: Watch::default(),
             reactors: Arc::new(reactors),
             seat,
             poll_budget,
@@ -111,6 +115,7 @@ impl Shared {
         for worker in 0..self.workers_count() {
             self.notify(worker);
         }
+        self.watch.call();
         if let Some(core) = core {
             self.retire(core);
         }
@@ -167,7 +172,7 @@ pub(crate) struct Remote {
     pub(super) parker: Parker,
     pub(super) registry: Registry,
     pub(super) arrivals: Arrivals,
-    /// Counted up by the worker each time it comes back from a task, so that others can tell a busy one from a stuck one.
+    /// Counted up by the worker each time it comes back from a task; see [`super::watch`].
     pub(super) tick: CachePadded<AtomicU64>,
 }
 

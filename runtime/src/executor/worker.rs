@@ -9,11 +9,11 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use super::budget::{is_in_poll, with_budget};
-use super::core::Core;
+use super::core::{Core, Harvest};
 use super::local::{LOCAL, LocalTasks};
 use super::queue::CAPACITY;
 use super::shared::{Home, Remote, Shared};
-use crate::reactor::{EVENTS_MAX, set_turned_here};
+use crate::reactor::{EVENTS_MAX, Stand, set_turned_here};
 use crate::task::{Ran, Runnable};
 use crate::util::sync::thread;
 use crate::util::wake::wake_all;
@@ -31,6 +31,8 @@ pub(crate) struct Worker {
     searching: Cell<bool>,
     /// The time of the last look at the clock, in the runtime's milliseconds.
     now_ms: Cell<u32>,
+    /// Whether what is being polled runs on this thread only.
+    polls_pinned: Cell<bool>,
 }
 
 impl Worker {
@@ -45,6 +47,7 @@ impl Worker {
             local,
             searching: Cell::new(false),
             now_ms: Cell::new(0),
+            polls_pinned: Cell::new(false),
         }
     }
 
@@ -56,6 +59,7 @@ impl Worker {
             }
             match self.next_task().or_else(|| self.find_task()) {
                 Some(task) => self.poll(task),
+                None if self.core().may_give_way() => self.give_way(),
                 None => self.park(),
             }
         }
@@ -75,9 +79,15 @@ impl Worker {
         }
     }
 
-    /// Calls `poll`, of a task or of the main future, with the I/O budget of a task.
+    /// Calls `poll` of the main future.
+    pub(crate) fn poll_main<R>(&self, poll: impl FnOnce() -> R) -> R {
+        self.polls_pinned.set(true);
+        self.with_task_budget(poll)
+    }
+
+    /// Calls `poll` with the I/O budget of a task.
     #[inline]
-    pub(crate) fn with_task_budget<R>(&self, poll: impl FnOnce() -> R) -> R {
+    fn with_task_budget<R>(&self, poll: impl FnOnce() -> R) -> R {
         if self.searching.get() {
             self.stop_searching();
         }
@@ -92,8 +102,13 @@ impl Worker {
         &self.local
     }
 
-    pub(crate) fn core_index(&self) -> Option<usize> {
-        self.core.borrow().as_ref().map(Core::index)
+    /// Where something that has to wait here would best be registered.
+    pub(crate) fn stand(&self) -> Stand {
+        match &*self.core.borrow() {
+            Some(core) if self.polls_pinned.get() => Stand::Pinned(core.index()),
+            Some(core) => Stand::Worker(core.index()),
+            None => Stand::Elsewhere,
+        }
     }
 
     pub(crate) fn now_ms(&self) -> u32 {
@@ -138,7 +153,7 @@ impl Worker {
         }
         if let Err(task) = core.queue.set_next(task) {
             self.push(core, task);
-            self.ask_for_help();
+            self.ask_for_help(core);
         }
     }
 
@@ -150,13 +165,14 @@ impl Worker {
             return self.shared().inject([task]);
         };
         self.push(core, task);
-        self.ask_for_help();
+        self.ask_for_help(core);
     }
 
     /// The next task of this worker, after a visit to the outside if one is due: its own and those that may be stolen in
     /// turn.
     #[inline]
     fn next_task(&self) -> Option<Runnable> {
+        self.polls_pinned.set(false);
         let mut core = self.core();
         core.publish_tick(self.remote());
         if core.visit_is_due() {
@@ -167,17 +183,22 @@ impl Worker {
             core = self.core();
         }
         match self.local.has_tasks() && !core.local_was_first.replace(!core.local_was_first.get()) {
-            true => self.local.pop().or_else(|| core.next_task()),
-            false => core.next_task().or_else(|| self.local.pop()),
+            true => self.next_local().or_else(|| core.next_task()),
+            false => core.next_task().or_else(|| self.next_local()),
         }
+    }
+
+    fn next_local(&self) -> Option<Runnable> {
+        let task = self.local.pop();
+        self.polls_pinned.set(task.is_some());
+        task
     }
 
     /// The worker has nothing of its own: looks everywhere.
     #[cold]
     fn find_task(&self) -> Option<Runnable> {
         self.take_arrivals();
-        self.local
-            .pop()
+        self.next_local()
             .or_else(|| self.take_injected())
             .or_else(|| self.core().steal(&self.shared().remotes))
     }
@@ -210,6 +231,18 @@ impl Worker {
         self.take_injected()
     }
 
+    /// Before it sleeps, a worker of several that has had more than one message lets others have its CPU, once: who sends the
+    /// next ones may be waiting for it, and they then come together and cost one turn, not a sleep and a wake-up each.
+    ///
+    /// Measured with two workers and their load on two CPUs, 64 connections: throughput 1.1 to 1.3 times as high and the 99th
+    /// percentile 0.8 times. With one message at a time it would only cost.
+    fn give_way(&self) {
+        let since = self.core().note_pause();
+        thread::yield_now();
+        self.turn(Some(Duration::ZERO));
+        self.core().note_way_given(since);
+    }
+
     /// Sleeps until there is an event or a notification, unless there is work.
     fn park(&self) {
         let shared = self.shared();
@@ -222,24 +255,45 @@ impl Worker {
             || self.turn(None),
         );
         self.searching.set(searching);
+        shared.watch.worker_awake();
     }
 
-    /// Takes events from the reactor and wakes their tasks.
+    /// Takes events from the reactor and wakes their tasks; at times also from those of siblings that do not come to it.
     fn turn(&self, timeout: Option<Duration>) {
-        let mut woken = self.core().woken.take();
-        let events_max = self.core().queue.room().clamp(EVENTS_MIN, EVENTS_MAX);
-        self.shared()
-            .reactors
-            .get(self.home.core)
-            .turn(events_max, timeout, &mut woken);
-        wake_all(&mut woken);
-
-        let core = self.core();
-        core.woken.replace(woken);
-        self.now_ms.set(self.shared().millis(core.note_visit()));
-        if core.queue.len() > 1 {
-            self.ask_for_help();
+        let shared = self.shared();
+        let _ = self.core().note_pause();
+        self.harvest(|harvest, events_max| {
+            let Harvest { events, woken } = harvest;
+            shared
+                .reactors
+                .get(self.home.core)
+                .turn(events, events_max, timeout, woken);
+        });
+        let now = self.core().note_visit();
+        self.now_ms.set(shared.millis(now));
+        for sibling in self.core().siblings.stuck(now, &shared.remotes) {
+            self.harvest(|harvest, events_max| {
+                let Harvest { events, woken } = harvest;
+                shared
+                    .reactors
+                    .get(sibling)
+                    .turn_for_owner(events, events_max, woken);
+            });
         }
+        self.ask_for_help(&self.core());
+    }
+
+    /// Has `turn` take as many events as the ring has room for, and wakes whom it says.
+    fn harvest(&self, turn: impl FnOnce(&mut Harvest, usize)) {
+        let mut woken = {
+            let core = self.core();
+            let mut harvest = core.harvest.borrow_mut();
+            let events_max = core.queue.room().clamp(EVENTS_MIN, EVENTS_MAX);
+            turn(&mut harvest, events_max);
+            std::mem::take(&mut harvest.woken)
+        };
+        wake_all(&mut woken); // may be anybody's code: nothing is borrowed
+        self.core().harvest.borrow_mut().woken = woken;
     }
 
     fn take_arrivals(&self) {
@@ -290,10 +344,10 @@ impl Worker {
         self.shared().inject(older_half.chain([task]));
     }
 
-    /// There is more here than this worker can run at once.
+    /// Has a sibling woken if there is more here than this worker can run before that one is awake.
     #[inline]
-    fn ask_for_help(&self) {
-        if self.shared().idle.somebody_could_help() {
+    fn ask_for_help(&self, core: &Core) {
+        if core.is_backlogged() && self.shared().idle.somebody_could_help() {
             self.shared().work_published();
         }
     }

@@ -30,6 +30,9 @@ pub(crate) fn model(model: impl Fn() + Send + Sync + 'static) {
 /// Parking, as in `std::thread`. Loom's own loses the token of an `unpark` that meets the thread blocked on a lock.
 pub(crate) mod thread {
     use std::sync::Arc;
+    use std::time::Duration;
+
+    pub(crate) use loom::thread::yield_now;
 
     use loom::sync::{Condvar, Mutex};
 
@@ -52,6 +55,11 @@ pub(crate) mod thread {
 
     pub(crate) fn park() {
         current().0.wait();
+    }
+
+    /// No model looks at the time.
+    pub(crate) fn park_timeout(_: Duration) {
+        yield_now();
     }
 
     loom::thread_local! {
