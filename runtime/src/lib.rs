@@ -43,6 +43,11 @@ mod executor;
 mod reactor;
 mod sys;
 mod task;
+#[cfg_attr(
+    any(not(test), loom),
+    expect(dead_code, unused_imports, reason = "no core has a wheel yet")
+)]
+mod timer;
 mod util;
 
 pub use executor::{
