@@ -13,7 +13,7 @@
 //!
 //! So everything at a level comes before everything at the next one, within a level the slots are in order, and the earliest
 //! slot is the lowest bit of the lowest bitmap that is not empty. [`Wheel::advance`] takes the earliest slot until it begins
-//! after `now`. Of level 0, it fires; any other is spread over the levels below. It never visits an empty slot: a jump
+//! after `now`. One of level 0 fires, any other is spread over the levels below. An empty slot is never visited: a jump
 //! over a year costs as much as one over a millisecond. A timer is moved at most ten times in its life, whatever the span.
 //!
 //! ```text
@@ -34,6 +34,7 @@
 //! An idle wheel is 232 bytes and has allocated nothing; a level's slots, 1 KiB, are allocated when one is first used; a timer
 //! that holds a `Waker` is 40 bytes. To insert a timer and to remove it take 10 to 15 ns together, whether beside none or beside
 //! a million, to reset one 6 to 10; an `advance` that finds nothing due takes 4, `next_deadline` 2 (release build, in a loop).
+//! The slab has room for as many timers as were ever set at once, and gives it back in [`Wheel::take_all`].
 //!
 //! # Rejected
 //!
@@ -130,8 +131,8 @@ impl<T> Wheel<T> {
         true
     }
 
-    /// A moment not after the earliest deadline, and that deadline itself as long as nothing was taken back. `None` if no timer
-    /// will ever fire.
+    /// A moment not after the earliest deadline, and that deadline itself as long as nothing was taken back or reset. `None` if
+    /// no timer will ever fire.
     #[inline]
     pub(crate) fn next_deadline(&self) -> Option<Tick> {
         self.earliest_slot().map(|(_, _, slot)| slot.earliest)
