@@ -30,6 +30,7 @@ pub struct Builder {
     thread_name: String,
     stack_size: Option<usize>,
     poll_budget: u32,
+    seed: u64,
 }
 
 impl Builder {
@@ -40,6 +41,7 @@ impl Builder {
             thread_name: "wakeful".to_owned(),
             stack_size: None,
             poll_budget: POLL_BUDGET,
+            seed: 0,
         }
     }
 
@@ -65,6 +67,24 @@ impl Builder {
     /// How many I/O operations a task may do before others have their turn; 128 by default, at least 1.
     pub fn poll_budget(mut self, operations: u32) -> Self {
         self.poll_budget = operations;
+        self
+    }
+
+    /// Decides the choices that the runtime makes only to spread things: with which sibling a worker begins when it looks for
+    /// tasks to steal. 0 by default.
+    ///
+    /// With the same seed each worker makes the same choices in the same order. That does not make a run repeatable where
+    /// something else decides: how the kernel schedules the threads, and in which order events arrive. With one worker
+    /// there is nobody to steal from, and at present nothing to choose.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let runtime = wakeful::Builder::new().workers(2).seed(42).build()?;
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
         self
     }
 
@@ -95,9 +115,7 @@ impl Builder {
             ));
         }
 
-        let mut cores = (0..workers_count)
-            .map(|index| Core::new(index, workers_count))
-            .collect::<Vec<_>>();
+        let mut cores = self.cores(workers_count);
         let remotes = cores
             .iter()
             .map(|core| Arc::new(Remote::new(core)))
@@ -146,6 +164,12 @@ impl Builder {
                 Err(error)
             }
         }
+    }
+
+    fn cores(&self, workers_count: usize) -> Vec<Core> {
+        (0..workers_count)
+            .map(|index| Core::new(index, workers_count, self.seed))
+            .collect()
     }
 
     fn spawn_thread(
@@ -231,3 +255,28 @@ const POLL_BUDGET: u32 = 128;
 
 /// As many as a token can name.
 const WORKERS_MAX: usize = REACTOR_MAX as usize + 1;
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::Builder;
+
+    /// The first choices of each of three cores.
+    fn choices(builder: Builder) -> Vec<Vec<usize>> {
+        let cores = builder.cores(3);
+        cores
+            .iter()
+            .map(|core| (0..16).map(|_| core.rng.below(1000)).collect())
+            .collect()
+    }
+
+    #[test]
+    fn a_seed_decides_the_choices_of_every_core_and_no_two_cores_choose_alike() {
+        let seeded = |seed| choices(Builder::new().seed(seed));
+        assert_eq!(seeded(42), seeded(42));
+        assert_eq!(seeded(0), choices(Builder::new()));
+        let all: Vec<_> = (0..100).flat_map(seeded).collect();
+        for (at, one) in all.iter().enumerate() {
+            assert!(!all[..at].contains(one), "two cores choose alike: {one:?}");
+        }
+    }
+}

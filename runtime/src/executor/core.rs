@@ -23,7 +23,7 @@ use crate::util::rng::Rng;
 pub(crate) struct Core {
     index: usize,
     pub(super) queue: LocalQueue,
-    rng: Rng,
+    pub(super) rng: Rng,
     /// Whether the thread's own tasks had the first go at the last poll.
     pub(super) local_was_first: Cell<bool>,
     tick: Cell<u64>,
@@ -62,11 +62,13 @@ impl Harvest {
 }
 
 impl Core {
-    pub(crate) fn new(index: usize, workers_count: usize) -> Self {
+    /// `seed` is the runtime's; every core of it makes choices of its own.
+    pub(crate) fn new(index: usize, workers_count: usize, seed: u64) -> Self {
         Self {
             index,
             queue: LocalQueue::new(),
-            rng: Rng::new(index as u64),
+            // Indices are small and seeds often are, so they must not meet in the same bits.
+            rng: Rng::new(seed.rotate_left(32) ^ index as u64),
             local_was_first: Cell::new(false),
             tick: Cell::new(0),
             next_streak: Cell::new(0),

@@ -1048,7 +1048,7 @@ impl Crew {
 /// A runtime without threads: core 0 lies in its seat, the others are the caller's.
 fn runtime(workers_count: usize) -> (Arc<Shared>, Vec<Core>) {
     let mut cores: Vec<_> = (0..workers_count)
-        .map(|index| Core::new(index, workers_count))
+        .map(|index| Core::new(index, workers_count, 0))
         .collect();
     let remotes = cores
         .iter()
@@ -1148,7 +1148,7 @@ struct House {
 impl House {
     fn new() -> Arc<Self> {
         Arc::new(Self {
-            seat: Seat::new(Core::new(0, 1)),
+            seat: Seat::new(Core::new(0, 1, 0)),
             parker: Parker::new(),
             bell: Bell::default(),
             closed: AtomicBool::new(false),
