@@ -7,6 +7,10 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+/// Where the packages are that users depend on.
+const LIBRARY: &str = "runtime";
+const MACROS: &str = "runtime/macros";
+
 /// The layers, lowest first. A module may name those of lower layers and itself.
 const LAYERS: [&[&str]; 5] = [
     &["sys", "util"],
@@ -112,8 +116,8 @@ fn unsafe_is_opened_by_expect_with_a_reason_and_never_by_allow() {
 }
 
 #[test]
-fn the_library_depends_on_these_four_crates_and_no_other() {
-    let sections = manifest();
+fn the_library_depends_on_these_four_crates_its_own_macros_and_no_other() {
+    let sections = manifest(LIBRARY);
     let keys = |name: &str| {
         let section = sections.iter().find(|(section, _)| section == name);
         section
@@ -124,7 +128,13 @@ fn the_library_depends_on_these_four_crates_and_no_other() {
     dependencies.sort_unstable();
     assert_eq!(
         dependencies,
-        ["futures-core", "futures-io", "libc", "pin-project-lite"]
+        [
+            "futures-core",
+            "futures-io",
+            "libc",
+            "pin-project-lite",
+            "wakeful-macros"
+        ]
     );
     assert_eq!(keys("target.'cfg(loom)'.dependencies"), ["loom"]);
     let others: Vec<_> = sections
@@ -140,12 +150,27 @@ fn the_library_depends_on_these_four_crates_and_no_other() {
 }
 
 #[test]
+fn the_macros_depend_on_nothing() {
+    let sections = manifest(MACROS);
+    let (names, keys): (Vec<_>, Vec<_>) = sections
+        .iter()
+        .filter(|(name, _)| name.contains("dependencies"))
+        .map(|(name, keys)| (name.as_str(), keys))
+        .unzip();
+    assert_eq!(names, ["dependencies"], "dependencies by another door");
+    assert!(keys.iter().all(|keys| keys.is_empty()), "{keys:?}");
+}
+
+#[test]
 fn the_library_has_no_cargo_features() {
-    let features = manifest().into_iter().find(|(name, _)| name == "features");
-    assert_eq!(
-        features, None,
-        "a feature would leak into every other build of a workspace"
-    );
+    for package in [LIBRARY, MACROS] {
+        let sections = manifest(package);
+        let features = sections.into_iter().find(|(name, _)| name == "features");
+        assert_eq!(
+            features, None,
+            "{package}: a feature would leak into every other build of a workspace"
+        );
+    }
 }
 
 #[test]
@@ -291,8 +316,10 @@ fn first_names(path: &str) -> Vec<String> {
     names
 }
 
-fn library() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../runtime")
+fn package(directory: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("..")
+        .join(directory)
 }
 
 fn sources() -> Vec<Source> {
@@ -308,7 +335,7 @@ fn sources() -> Vec<Source> {
             }
         }
     }
-    let root = library().join("src");
+    let root = package(LIBRARY).join("src");
     let mut paths = Vec::new();
     walk(&root, &mut paths);
     let sources: Vec<_> = paths
@@ -331,9 +358,10 @@ fn sources() -> Vec<Source> {
     sources
 }
 
-/// The sections of the library's manifest, each with its keys.
-fn manifest() -> Vec<(String, Vec<String>)> {
-    let text = fs::read_to_string(library().join("Cargo.toml")).expect("the library's manifest");
+/// The sections of a package's manifest, each with its keys.
+fn manifest(directory: &str) -> Vec<(String, Vec<String>)> {
+    let text =
+        fs::read_to_string(package(directory).join("Cargo.toml")).expect("the package's manifest");
     let mut sections: Vec<(String, Vec<String>)> = Vec::new();
     for line in text
         .lines()
