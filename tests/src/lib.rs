@@ -10,7 +10,7 @@
 //! | [`drops`] | how often something was dropped, and on which thread |
 //! | [`futures`] | futures that do one odd thing |
 //! | [`process`] | threads, descriptors, memory and CPU time of a process; a process of its own for a test |
-//! | [`server`] | the `echo` binary, built and running as a process of its own |
+//! | [`server`] | the `echo` binary or an example, built and running as a process of its own |
 //! | [`bytes`] | what is sent through connections, and comparing what comes back |
 
 pub mod bytes;

@@ -1,4 +1,4 @@
-//! The echo server as a process of its own.
+//! A server as a process of its own: the `echo` binary, or an example.
 
 use std::env;
 use std::io::{BufRead, BufReader};
@@ -70,7 +70,7 @@ impl RunningServer {
         });
         let address = first_line
             .strip_prefix("listening on ")
-            .and_then(|rest| rest.split(' ').next()?.parse().ok());
+            .and_then(|rest| rest.split_ascii_whitespace().next()?.parse().ok());
         let Some(address) = address else {
             let status = child.kill().and_then(|()| child.wait());
             panic!("not a server's first line: {first_line:?} ({status:?})");
@@ -135,11 +135,22 @@ pub fn echo(arguments: &[&str]) -> Command {
 /// If it cannot be built.
 pub fn echo_binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(build_echo)
+    BINARY.get_or_init(|| build(&["--package", "echo"]).join("echo"))
 }
 
-/// Cargo tells a test where the binaries of its own package are, and `echo` is another package. So: built beside the test.
-fn build_echo() -> PathBuf {
+/// The command that runs an example of the library, after it has been built, with the profile of this test.
+///
+/// # Panics
+///
+/// If it cannot be built.
+pub fn example(name: &str) -> Command {
+    let directory = build(&["--package", "wakeful", "--example", name]);
+    Command::new(directory.join("examples").join(name))
+}
+
+/// Cargo tells a test where the binaries of its own package are, and these belong to others. So: built beside the test.
+/// Returns the directory of the profile.
+fn build(what: &[&str]) -> PathBuf {
     let test_binary = env::current_exe().expect("the path of this test binary");
     // <target>[/<triple>]/<profile>/deps/<test>
     let profile_directory = test_binary.ancestors().nth(2).expect("`cargo test` ran it");
@@ -149,14 +160,8 @@ fn build_echo() -> PathBuf {
         Some(name) => name,
     };
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.args([
-        "build",
-        "--quiet",
-        "--package",
-        "echo",
-        "--profile",
-        profile,
-    ]);
+    command.args(["build", "--quiet", "--profile", profile]);
+    command.args(what);
     // Only the directory on top has this file.
     if above.join(".rustc_info.json").exists() {
         command.arg("--target-dir").arg(above);
@@ -170,6 +175,6 @@ fn build_echo() -> PathBuf {
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .status()
         .expect("cargo starts");
-    assert!(status.success(), "`echo` is not built: {status}");
-    profile_directory.join("echo")
+    assert!(status.success(), "{what:?} is not built: {status}");
+    profile_directory.to_owned()
 }
