@@ -35,6 +35,10 @@ pub enum Call {
     EventFdWrite,
     /// `fcntl` with `F_GETFL` or `F_SETFL`.
     DescriptorFlags,
+    /// `fcntl` with `F_DUPFD_CLOEXEC`.
+    Duplicate,
+    /// `sigaction`.
+    SignalAction,
     /// `socket`.
     Socket,
     /// `bind`.

@@ -110,6 +110,7 @@ impl Call {
             Self::EpollAdd => &[ENOMEM, ENOSPC],
             Self::EpollWait => &[EINTR],
             Self::EventFdWrite => &[EINTR, EAGAIN],
+            Self::Duplicate => &[EMFILE],
             Self::Socket => &[EMFILE, ENFILE, ENOBUFS, ENOMEM],
             Self::Accept => &[EINTR, EAGAIN, ECONNABORTED, EMFILE, ENFILE, ENOBUFS, ENOMEM],
             Self::Connect => &[EINTR],
@@ -117,6 +118,7 @@ impl Call {
             // These do not fail for lack of something, and no signal interrupts them.
             Self::EpollDelete
             | Self::DescriptorFlags
+            | Self::SignalAction
             | Self::Bind
             | Self::Listen
             | Self::Shutdown

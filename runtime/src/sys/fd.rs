@@ -1,11 +1,11 @@
-//! Flags of descriptors that were made elsewhere.
+//! Flags of descriptors that were made elsewhere, and duplicates.
 //!
 //! `O_NONBLOCK` belongs to the *open file description*, not to the descriptor: setting it on a duplicate, or on a standard
 //! input that was inherited, sets it for everyone who shares it, other processes included.
 #![expect(unsafe_code, reason = "calls fcntl")]
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use super::call::{Call, retry};
 
@@ -31,6 +31,16 @@ pub(crate) fn set_nonblocking(fd: BorrowedFd<'_>, nonblocking: bool) -> io::Resu
     Ok(())
 }
 
+/// Another descriptor for `fd`'s open file description, close-on-exec, and none of the standard three.
+pub(crate) fn duplicate(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let duplicate = retry(Call::Duplicate, || {
+        // SAFETY: F_DUPFD_CLOEXEC takes an integer and touches no memory of ours.
+        unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, 3) }
+    })?;
+    // SAFETY: the kernel just made this descriptor, and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(duplicate) })
+}
+
 fn status_flags(fd: BorrowedFd<'_>) -> io::Result<libc::c_int> {
     retry(Call::DescriptorFlags, || {
         // SAFETY: F_GETFL touches no memory of ours.
@@ -50,7 +60,7 @@ pub(super) fn is_close_on_exec(fd: BorrowedFd<'_>) -> bool {
 mod tests {
     use std::os::fd::AsFd;
 
-    use super::{is_nonblocking, set_nonblocking};
+    use super::{duplicate, is_close_on_exec, is_nonblocking, set_nonblocking};
 
     #[test]
     fn nonblocking_is_shared_with_a_duplicate() {
@@ -61,5 +71,13 @@ mod tests {
         assert!(is_nonblocking(original.as_fd()).unwrap());
         set_nonblocking(original.as_fd(), false).unwrap();
         assert!(!is_nonblocking(duplicate.as_fd()).unwrap());
+    }
+
+    #[test]
+    fn a_duplicate_is_made_close_on_exec() {
+        let (original, _writer) = std::io::pipe().unwrap();
+        assert!(is_close_on_exec(
+            duplicate(original.as_fd()).unwrap().as_fd()
+        ));
     }
 }
