@@ -24,7 +24,7 @@
 //!   thread and needs no other; [`Runtime`] and [`Builder`] are for several workers.
 //! * [`spawn`] makes a task that any worker may run, [`spawn_local`] and [`Handle::spawn_pinned`] one whose future need not be
 //!   `Send`. A [`TaskGroup`] owns its tasks: none outlives it.
-//! * [`net`] has the sockets, [`io`] what works with any descriptor. Streams implement the traits of `futures-io`, and the
+//! * [`net`] has the sockets, [`io`] what works with any descriptor, [`signal`] the signals of the operating system. Streams implement the traits of `futures-io`, and the
 //!   everyday operations are methods, so a server needs no extension trait.
 //! * Channels, locks and the like are not here: those of `futures`, `async-channel`, `async-lock` and tokio's `sync` run on this
 //!   runtime as they are.
@@ -38,6 +38,7 @@ pub mod architecture {}
 
 pub mod io;
 pub mod net;
+pub mod signal;
 
 mod executor;
 mod reactor;

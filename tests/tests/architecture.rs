@@ -20,8 +20,8 @@ const LAYERS: [&[&str]; 5] = [
     &["net", "codec"],
 ];
 
-/// Edges within a layer: the data structures of `util` serve all.
-const LEVEL_EDGES: [(&str, &str); 1] = [("sys", "util")];
+/// Edges within a layer: the data structures of `util` serve all, and signals arrive through a descriptor.
+const LEVEL_EDGES: [(&str, &str); 2] = [("sys", "util"), ("signal", "io")];
 
 /// Where `unsafe` may be, beside `sys/`.
 const UNSAFE_FILES: [&str; 3] = ["task/raw.rs", "task/waker.rs", "executor/queue.rs"];
