@@ -1,33 +1,69 @@
 //! `echo`: a TCP server that sends every byte back.
 //!
 //! The example to read first. [`echo`](fn@echo) is the whole life of a connection, [`accept_loop`] is where connections come
-//! from, and `main` says what went wrong in one sentence.
+//! from, [`run`] is what happens from the first signal on, and `main` says what went wrong in one sentence.
+//!
+//! On SIGINT or SIGTERM nobody new is accepted, and whoever is there gets back what the system has acknowledged to have
+//! received from him, and then the end of the stream. That takes [`GRACE`] at most; a second signal ends it at once.
 
 mod args;
+mod connections;
 mod pause;
+mod signals;
 
+use std::future::poll_fn;
 use std::io;
+use std::net::Shutdown;
+use std::pin::{Pin, pin};
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::task::Poll;
 
 use wakeful::Builder;
 use wakeful::io::with_scratch;
 use wakeful::net::{TcpListener, TcpStream};
 
 use args::ServeArgs;
+use connections::{Connection, Connections};
+use signals::Signals;
 
-/// Serves one connection until the peer has sent its last byte and got it back.
+/// Serves one connection until the peer has sent its last byte and got it back, or the server ends.
 ///
 /// An idle connection owns no buffer: it waits first, and then borrows its thread's. A peer that does not read is not read
 /// from, so at most one unsent rest is kept for it.
-async fn echo(mut stream: TcpStream) -> io::Result<()> {
-    loop {
-        stream.readable().await?;
+async fn echo(mut stream: TcpStream, mut connection: Connection) -> io::Result<()> {
+    while let Some(readable) = connection.unless_ending(stream.readable()).await {
+        readable?;
         match with_scratch(|buffer| send_back(&stream, buffer))? {
             Sent::All => {}
             Sent::AllBut(rest) => stream.write_all(&rest).await?,
             Sent::Last => return Ok(()),
         }
     }
+    take_leave(&mut stream).await
+}
+
+/// Sends back what the peer has sent until now, then the end of the stream, and waits for the peer's.
+///
+/// What was acknowledged lies in the receive buffer, so once that was empty, or has been read in its full size, all of it
+/// is on its way back: a peer that never stops sending does not keep the server. To close the connection then would be
+/// too early: for a byte that comes afterwards the system sends a reset, and throws away what the peer has not taken yet.
+async fn take_leave(stream: &mut TcpStream) -> io::Result<()> {
+    let mut buffer = vec![0; 4096];
+    let mut owed = 2 * stream.recv_buffer_size()?; // the system lets it overflow a little
+    while owed > 0 {
+        let count = match stream.try_read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+            Err(error) => return Err(error),
+        };
+        stream.write_all(&buffer[..count]).await?;
+        owed = owed.saturating_sub(count);
+    }
+    stream.shutdown(Shutdown::Write)?;
+    while stream.read(&mut buffer).await? > 0 {} // too late to be sent back
+    Ok(())
 }
 
 /// Reads what is there and writes it, as far as the peer takes it now.
@@ -56,14 +92,23 @@ enum Sent {
     Last,
 }
 
-/// Gives every connection a task of its own, and never ends.
-async fn accept_loop(listener: TcpListener) {
+/// Gives every connection a task of its own, until the server ends.
+///
+/// Then those are still accepted whom the system has told that they are connected: closing the listener would reset them,
+/// with what they have sent.
+async fn accept_loop(listener: TcpListener, mut this: Connection, connections: Arc<Connections>) {
     loop {
-        match listener.accept().await {
+        let accepted = match this.unless_ending(listener.accept()).await {
+            Some(accepted) => accepted,
+            None => listener.try_accept(),
+        };
+        match accepted {
             Ok((stream, _peer)) => {
+                let connection = connections.enter();
                 // A peer that resets its connection ends that connection, and that is all there is to say about it.
-                wakeful::spawn(async { echo(stream).await.unwrap_or_default() });
+                wakeful::spawn(echo(stream, connection));
             }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return, // the server ends, and nobody is left
             // Out of descriptors or memory: those who are being served go on, and the rest wait in the backlog.
             Err(error) => {
                 eprintln!("echo: cannot accept a connection at present: {error}");
@@ -73,7 +118,40 @@ async fn accept_loop(listener: TcpListener) {
     }
 }
 
-fn serve(args: &ServeArgs) -> io::Result<()> {
+/// Serves until a signal says to end, and ends.
+async fn run(listener: TcpListener, mut signals: Signals) -> io::Result<ExitCode> {
+    let connections = Arc::new(Connections::default());
+    // It counts as one of them, from before it runs: while it accepts, not all are gone.
+    let (this, all) = (connections.enter(), connections.clone());
+    let mut accepting = wakeful::spawn(accept_loop(listener, this, all));
+    poll_fn(|cx| match Pin::new(&mut accepting).poll(cx) {
+        Poll::Ready(ended) => Poll::Ready(ended.map_err(io::Error::other)), // it has panicked
+        Poll::Pending => signals.poll_next(cx).map_ok(drop),
+    })
+    .await?;
+
+    connections.end();
+    let mut all_gone = pin!(connections.all_gone());
+    let mut grace_is_over = pin!(pause::pause(GRACE));
+    poll_fn(|cx| {
+        if all_gone.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Ok(ExitCode::SUCCESS));
+        }
+        if let Poll::Ready(signal) = signals.poll_next(cx) {
+            // By convention: ended by this signal.
+            return Poll::Ready(signal.map(|kind| ExitCode::from(128 + kind.as_raw() as u8)));
+        }
+        if grace_is_over.as_mut().poll(cx).is_ready() {
+            let count = connections.count();
+            eprintln!("echo: connections cut off {GRACE:?} after the signal: {count}");
+            return Poll::Ready(Ok(ExitCode::SUCCESS));
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+fn serve(args: &ServeArgs) -> io::Result<ExitCode> {
     let runtime = match args.workers {
         Some(count) => Builder::new().workers(count),
         None => Builder::new(),
@@ -81,21 +159,20 @@ fn serve(args: &ServeArgs) -> io::Result<()> {
     .build()?;
     runtime.block_on(async {
         let listener = TcpListener::bind(args.listen_address()?)?;
+        let signals = Signals::listen()?;
         let workers = runtime.handle().workers_count();
         println!(
             "listening on {} ({workers} {})",
             listener.local_addr()?,
             if workers == 1 { "worker" } else { "workers" }
         );
-        wakeful::spawn(accept_loop(listener))
-            .await
-            .map_err(io::Error::other)
+        run(listener, signals).await
     })
 }
 
 fn main() -> ExitCode {
     match serve(&args::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("echo: {error}");
             ExitCode::FAILURE
@@ -105,3 +182,6 @@ fn main() -> ExitCode {
 
 /// How long to wait when no connection can be accepted for want of descriptors or memory.
 const ACCEPT_PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
+
+/// How long after a signal connections may go on.
+const GRACE: std::time::Duration = std::time::Duration::from_secs(5);

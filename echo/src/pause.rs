@@ -1,4 +1,4 @@
-//! Waiting for a while, on the rare path where the server has run out of descriptors.
+//! Waiting for a while, where the server has run out of descriptors and where it ends: both rare, so a thread each may do.
 
 use std::future::poll_fn;
 use std::sync::Arc;

@@ -5,12 +5,12 @@ use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpStream};
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use crate::process::Process;
-use crate::watchdog::{LIMIT, within};
+use crate::watchdog::{LIMIT, eventually, within};
 
 /// Runs `body` against a fresh server for each number of workers.
 ///
@@ -83,6 +83,21 @@ impl RunningServer {
         }
     }
 
+    /// Waits until it ends by itself.
+    ///
+    /// # Panics
+    ///
+    /// If it does not.
+    #[track_caller]
+    pub fn ended(&mut self) -> ExitStatus {
+        let mut status = None;
+        eventually("the server has ended", || {
+            status = self.child.try_wait().expect("a child of ours");
+            status.is_some()
+        });
+        status.expect("waited for")
+    }
+
     /// What it printed when it was ready.
     pub fn first_line(&self) -> &str {
         &self.first_line
@@ -99,7 +114,7 @@ impl Deref for RunningServer {
 
 impl Drop for RunningServer {
     fn drop(&mut self) {
-        // Both fail only if it has been waited for, and nobody else does that.
+        // Both fail only if it has ended and been waited for.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -522,18 +522,20 @@ fn thread_sleeps() -> impl Fn() {
     }
 }
 
-/// The threads of this process that belong to a runtime.
+/// The threads of this process that belong to a runtime, one at least. A new thread gives itself its name a moment later.
 fn worker_threads() -> Vec<libc::c_long> {
-    let tasks = fs::read_dir("/proc/self/task").unwrap().map(Result::unwrap);
-    let workers: Vec<_> = tasks
-        .filter(|task| {
-            fs::read_to_string(task.path().join("comm"))
-                .unwrap()
-                .starts_with("wakeful")
-        })
-        .map(|task| task.file_name().to_str().unwrap().parse().unwrap())
-        .collect();
-    assert!(!workers.is_empty());
+    let mut workers = Vec::new();
+    eventually("a thread with the name of a worker", || {
+        let tasks = fs::read_dir("/proc/self/task").unwrap().map(Result::unwrap);
+        let named = tasks.filter(|task| {
+            let name = fs::read_to_string(task.path().join("comm"));
+            name.is_ok_and(|name| name.starts_with("wakeful"))
+        });
+        workers = named
+            .map(|task| task.file_name().to_str().unwrap().parse().unwrap())
+            .collect();
+        !workers.is_empty()
+    });
     workers
 }
 
