@@ -12,6 +12,7 @@ use wakeful::net::{
     Incoming, Keepalive, OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError, TcpListener,
     TcpSocket, TcpStream, WriteHalf,
 };
+use wakeful::signal::{Signal, SignalKind, ctrl_c};
 use wakeful::{
     Builder, Cancel, EnterGuard, Handle, JoinError, JoinHandle, Metrics, Runtime, TaskGroup,
     TaskId, YieldNow,
@@ -94,12 +95,16 @@ is!(WriteHalf<'static>: Send, Sync, Unpin);
 is!(ReuniteError: Send, Sync, Unpin, std::error::Error);
 is!(Keepalive: Send, Sync, Unpin);
 
+is!(Signal: Send, Sync, Unpin);
+is!(SignalKind: Send, Sync, Unpin, Copy, std::hash::Hash, UnwindSafe, RefUnwindSafe);
+
 // A future that is made of them can be spawned.
 const _: fn() = || {
     fn check(_: impl Future + Send + 'static) {}
     check(async { wakeful::yield_now().await });
     check(async { wakeful::spawn(async {}).await });
     check(async { wakeful::spawn(async {}).cancel().await });
+    check(async { ctrl_c().await });
     check(async { TaskGroup::<u8>::new().join_next().await });
     check(async { TaskGroup::<u8>::new().join_all().await });
     check(async { TaskGroup::<u8>::new().shutdown().await });

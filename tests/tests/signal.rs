@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use futures::{FutureExt, StreamExt, poll};
 use wakeful::net::{TcpListener, TcpStream};
-use wakeful::signal::{Signal, SignalKind, ctrl_c, signal};
+use wakeful::signal::{SignalKind, ctrl_c, signal};
 use wakeful_tests::process::{Process, fds_count, threads_count};
 use wakeful_tests::runtimes::{assert_baseline, runtime};
 use wakeful_tests::watchdog::LIMIT;
@@ -331,6 +331,36 @@ fn every_other_signal_can_be_listened_for() {
     });
 }
 
+#[cfg(wakeful_sim)]
+#[test]
+fn a_signal_that_could_not_be_caught_does_what_it_did_and_can_be_tried_again() {
+    use wakeful::sim::{self, Call, Plan};
+    alone(
+        "a_signal_that_could_not_be_caught_does_what_it_did_and_can_be_tried_again",
+        || {
+            install(USR1, on_signal);
+            let calls = [
+                (Call::EventFdCreate, libc::EMFILE, 0),
+                (Call::Duplicate, libc::EMFILE, 1), // the eventfd stays
+                (Call::SignalAction, libc::EINVAL, 1),
+            ];
+            let baseline = fds_count();
+            for (count, (call, errno, kept)) in calls.into_iter().enumerate() {
+                sim::install(Plan::new().fail(call, 1..2, errno));
+                let refused = signal(USR1).unwrap_err();
+                assert_eq!(refused.raw_os_error(), Some(errno));
+                assert_eq!(sim::clear().injected(call), 1);
+                raise(USR1);
+                assert_eq!(CALLS.load(SeqCst), count + 1);
+                assert_eq!(fds_count(), baseline + kept);
+            }
+            let mut listener = signal(USR1).unwrap();
+            raise(USR1);
+            listener.recv().now_or_never().expect("heard of").unwrap();
+        },
+    );
+}
+
 #[test]
 fn listeners_cost_a_descriptor_each_and_no_thread_and_leave_nothing() {
     alone(
@@ -504,11 +534,6 @@ fn listeners_that_come_and_go_during_a_flood_harm_nobody() {
         },
     );
 }
-
-const _: fn() = || {
-    fn check<T: Send + Sync + Unpin>() {}
-    check::<Signal>();
-};
 
 /// Waits until the thread that calls this, the outer function, is asleep.
 fn thread_sleeps() -> impl Fn() {
