@@ -39,15 +39,12 @@ pub mod architecture {}
 pub mod io;
 pub mod net;
 pub mod signal;
+pub mod time;
 
 mod executor;
 mod reactor;
 mod sys;
 mod task;
-#[cfg_attr(
-    any(not(test), loom),
-    expect(dead_code, unused_imports, reason = "no core has a wheel yet")
-)]
 mod timer;
 mod util;
 

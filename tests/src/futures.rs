@@ -1,8 +1,9 @@
 //! Futures that do one odd thing.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::mpsc::Sender;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Wake, Waker};
 
 /// Never ready. Sends its task's waker at each poll, so that the receiver knows that the task was polled.
 #[derive(Debug)]
@@ -41,4 +42,15 @@ impl Drop for PanicOnDrop {
             std::panic::panic_any(self.0);
         }
     }
+}
+
+/// A waker that calls `on_wake`.
+pub fn waker(on_wake: impl Fn() + Send + Sync + 'static) -> Waker {
+    struct Calls<F>(F);
+    impl<F: Fn() + Send + Sync> Wake for Calls<F> {
+        fn wake(self: Arc<Self>) {
+            (self.0)();
+        }
+    }
+    Arc::new(Calls(on_wake)).into()
 }

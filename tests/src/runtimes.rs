@@ -5,7 +5,7 @@ use wakeful::{Builder, Metrics, Runtime};
 use crate::futures::yields;
 use crate::watchdog::{LIMIT, eventually, within};
 
-/// Runs `body` on a fresh runtime of each size, and checks that it leaves neither a task nor a source behind.
+/// Runs `body` on a fresh runtime of each size, and checks that it leaves neither a task nor a timer nor a source behind.
 ///
 /// # Panics
 ///
@@ -34,7 +34,7 @@ pub fn runtime(workers: usize) -> Runtime {
         .expect("threads and descriptors for a runtime")
 }
 
-/// Runs the runtime until it holds no task and no source.
+/// Runs the runtime until it holds no task, no timer and no source.
 ///
 /// # Panics
 ///
@@ -42,8 +42,10 @@ pub fn runtime(workers: usize) -> Runtime {
 #[track_caller]
 pub fn assert_baseline(runtime: &Runtime) {
     let metrics = || runtime.handle().metrics();
-    let is_base =
-        |metrics: Metrics| metrics.tasks == 0 && metrics.sources.iter().all(|&count| count == 0);
+    let is_base = |metrics: Metrics| {
+        let sources: usize = metrics.sources.iter().sum();
+        (metrics.tasks, metrics.timers, sources) == (0, 0, 0)
+    };
     // A task leaves the registry a moment after its handle has resolved, and on one worker only in a `block_on`.
     eventually(
         &format!("back at the baseline; at first {:?}", metrics()),

@@ -14,6 +14,7 @@ use super::context::{self, Context};
 use super::core::Core;
 use super::shared::{Home, Shared};
 use super::worker::Worker;
+use crate::sys::timer_slack::ExactWaits;
 use crate::util::sync::atomic::{
     AtomicU8,
     Ordering::{AcqRel, Relaxed},
@@ -46,6 +47,7 @@ fn drive<F: Future>(home: &Arc<Home>, core: Core, main: &mut Main<'_, F>) -> Opt
     let _entered = context::enter(context.clone());
     let worker = context.worker().expect("made above");
     worker.put_core(core);
+    let _exact_waits = ExactWaits::begin();
     let _leave = LeaveCore(worker);
     main.waker.set_driving(true);
     let output = worker.run(|| {

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::thread;
 
+use super::clock::Clock;
 use super::context::{self, Context};
 use super::core::Core;
 use super::runtime::Runtime;
@@ -13,6 +14,7 @@ use super::shared::{Home, Remote, Shared};
 use super::watch::keep_watch;
 use super::worker::Worker;
 use crate::reactor::{REACTOR_MAX, Reactors};
+use crate::sys::timer_slack::ExactWaits;
 
 /// Configures a [`Runtime`].
 ///
@@ -31,6 +33,7 @@ pub struct Builder {
     stack_size: Option<usize>,
     poll_budget: u32,
     seed: u64,
+    virtual_time: bool,
 }
 
 impl Builder {
@@ -42,6 +45,7 @@ impl Builder {
             stack_size: None,
             poll_budget: POLL_BUDGET,
             seed: 0,
+            virtual_time: false,
         }
     }
 
@@ -88,6 +92,32 @@ impl Builder {
         self
     }
 
+    /// Lets the time of [`wakeful::time`](crate::time) stand still while anything is to be done, and jump to the next deadline
+    /// when nothing is. For tests: one of a 24-hour time-out takes no time.
+    ///
+    /// The runtime then has one worker. The time jumps when no task is due, no descriptor is ready and no blocking closure is
+    /// out; [`time::advance`](crate::time::advance) moves it by hand. Data on its way between two sockets counts as nothing:
+    /// use [`io::duplex`](crate::io::duplex), or be prepared for a time-out to come first.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use wakeful::time::{Instant, sleep};
+    ///
+    /// let runtime = wakeful::Builder::new().virtual_time(true).build()?;
+    /// runtime.block_on(async {
+    ///     let begun = Instant::now();
+    ///     sleep(Duration::from_secs(24 * 60 * 60)).await; // takes no time
+    ///     assert!(begun.elapsed() >= Duration::from_secs(24 * 60 * 60));
+    /// });
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn virtual_time(mut self, on: bool) -> Self {
+        self.virtual_time = on;
+        self
+    }
+
     /// Builds the runtime and starts its threads.
     ///
     /// # Errors
@@ -97,11 +127,18 @@ impl Builder {
     pub fn build(self) -> io::Result<Runtime> {
         let workers_count = match self.workers {
             Some(count) => count,
+            None if self.virtual_time => 1,
             None => thread::available_parallelism()?.get().min(WORKERS_MAX),
         };
         if !(1..=WORKERS_MAX).contains(&workers_count) {
             return Err(invalid(format!(
                 "a runtime has 1 to {WORKERS_MAX} workers, not {workers_count}"
+            )));
+        }
+        if self.virtual_time && workers_count > 1 {
+            return Err(invalid(format!(
+                "virtual time needs a runtime with one worker, not {workers_count}: with several, what happens at the same \
+                 moment would have no order"
             )));
         }
         if self.poll_budget == 0 {
@@ -116,14 +153,21 @@ impl Builder {
         }
 
         let mut cores = self.cores(workers_count);
+        let clock = Clock::new(self.virtual_time);
         let remotes = cores
             .iter()
-            .map(|core| Arc::new(Remote::new(core)))
+            .map(|core| Arc::new(Remote::new(core, &clock)))
             .collect();
         let reactors = Reactors::new(workers_count)?;
         let others = cores.split_off(1);
         let seat = Seat::new(cores.pop().expect("there is at least one worker"));
-        let shared = Arc::new(Shared::new(remotes, reactors, seat, self.poll_budget));
+        let shared = Arc::new(Shared::new(
+            remotes,
+            reactors,
+            seat,
+            clock,
+            self.poll_budget,
+        ));
 
         let home = |core| {
             Arc::new(Home {
@@ -204,6 +248,7 @@ fn run_worker(home: Arc<Home>, core: Core) {
     let _entered = context::enter(context.clone());
     let worker = context.worker().expect("made above");
     worker.put_core(core);
+    let _exact_waits = ExactWaits::begin();
     let _retire = AtEnd(|| {
         worker.local().close();
         shared.retire(worker.take_core());
@@ -217,6 +262,7 @@ fn run_stand_in(home: Arc<Home>) {
     let context = Rc::new(Context::Worker(Worker::new(home)));
     let _entered = context::enter(context.clone());
     let worker = context.worker().expect("made above");
+    let _exact_waits = ExactWaits::begin();
     let seat = &shared.seat;
     let claim = || match seat.claim_as_stand_in() {
         Claim::Core(core) => Some(Some(core)),

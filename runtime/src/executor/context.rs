@@ -93,6 +93,14 @@ pub(crate) fn if_worker_of(shared: *const Shared, use_worker: impl FnOnce(&Worke
     });
 }
 
+/// Whether this thread drives the core with this number of `shared`, and so looks at its timers before it sleeps.
+#[inline]
+pub(crate) fn holds_core(shared: &Arc<Shared>, core: usize) -> bool {
+    let mut holds = false;
+    if_worker_of(Arc::as_ptr(shared), |worker| holds = worker.holds(core));
+    holds
+}
+
 /// The current context.
 ///
 /// # Panics

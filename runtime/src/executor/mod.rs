@@ -43,6 +43,7 @@
 mod block_on;
 mod budget;
 mod builder;
+mod clock;
 mod context;
 mod core;
 mod group;
@@ -54,6 +55,7 @@ mod registry;
 mod runtime;
 mod seat;
 mod shared;
+mod timers;
 mod watch;
 mod worker;
 mod yield_now;
@@ -65,9 +67,11 @@ use std::panic::Location;
 
 pub(crate) use self::budget::poll_proceed;
 pub use self::builder::Builder;
+pub(crate) use self::clock::now;
 pub(crate) use self::context::place;
 pub use self::group::TaskGroup;
 pub use self::runtime::{EnterGuard, Handle, Metrics, Runtime};
+pub(crate) use self::timers::{Timer, advance_virtual_time};
 pub use self::yield_now::{YieldNow, yield_now};
 use crate::task::JoinHandle;
 

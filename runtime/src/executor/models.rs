@@ -27,6 +27,7 @@ use loom::sync::Mutex;
 use loom::thread::{self, JoinHandle as ThreadHandle};
 
 use super::block_on::MainWaker;
+use super::clock::Clock;
 use super::core::Core;
 use super::idle::{Idle, Parker};
 use super::injector::Injector;
@@ -1052,12 +1053,15 @@ fn runtime(workers_count: usize) -> (Arc<Shared>, Vec<Core>) {
         .collect();
     let remotes = cores
         .iter()
-        .map(|core| Arc::new(Remote::new(core)))
+        .map(|core| Arc::new(Remote::new(core, &Clock::System)))
         .collect();
     let reactors = Reactors::new(workers_count).expect("descriptors");
     let others = cores.split_off(1);
     let seat = Seat::new(cores.pop().expect("core 0"));
-    (Arc::new(Shared::new(remotes, reactors, seat, 128)), others)
+    (
+        Arc::new(Shared::new(remotes, reactors, seat, Clock::System, 128)),
+        others,
+    )
 }
 
 fn home(shared: &Arc<Shared>, core: usize) -> Arc<Home> {

@@ -65,6 +65,11 @@ impl LocalQueue {
         self.ring.len()
     }
 
+    /// Whether nothing waits, neither in the ring nor in the next slot.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0 && self.ring.next.load(Relaxed).is_null() // only the owner fills it
+    }
+
     /// How many more tasks the ring can take.
     pub(crate) fn room(&self) -> usize {
         CAPACITY - self.len()

@@ -262,6 +262,11 @@ impl Handle {
             sources: reactors()
                 .map(|reactor| reactor.sources_count() as usize)
                 .collect(),
+            timers: shared
+                .remotes
+                .iter()
+                .map(|remote| remote.timers.len())
+                .sum(),
             stale_events: reactors().map(|reactor| reactor.stale_events_count()).sum(),
         }
     }
@@ -329,6 +334,8 @@ pub struct Metrics {
     pub tasks: usize,
     /// Registered descriptors, for each worker's reactor.
     pub sources: Vec<usize>,
+    /// Timers that are armed, on all workers.
+    pub timers: usize,
     /// Events that arrived for a descriptor that was gone, since the start.
     pub stale_events: u64,
 }

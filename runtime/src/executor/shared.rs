@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, PoisonError};
 use std::time::Duration;
 
+use super::clock::Clock;
 use super::context::{self, Context};
 use super::core::Core;
 use super::idle::{Idle, Parker};
@@ -13,9 +14,10 @@ use super::local::Pinned;
 use super::queue::Stealer;
 use super::registry::Registry;
 use super::seat::Seat;
+use super::timers::Timers;
 use super::watch::Watch;
 use crate::reactor::Reactors;
-use crate::sys::clock;
+use crate::sys;
 use crate::task::{self, Due, JoinHandle, Meta, Runnable, Schedule, TaskRef};
 use crate::util::cache_padded::CachePadded;
 use crate::util::sync::Mutex;
@@ -34,6 +36,8 @@ pub(crate) struct Shared {
     pub(super) watch: Watch,
     pub(super) reactors: Arc<Reactors>,
     pub(super) seat: Seat,
+    /// What timers go by.
+    pub(super) clock: Clock,
     /// I/O operations per poll of a task.
     pub(super) poll_budget: u32,
     /// Live tasks that are not `Send`, on all threads.
@@ -51,6 +55,7 @@ impl Shared {
         remotes: Box<[Arc<Remote>]>,
         reactors: Reactors,
         seat: Seat,
+        clock: Clock,
         poll_budget: u32,
     ) -> Self {
         Self {
@@ -59,9 +64,10 @@ impl Shared {
             watch: Watch::default(),
             reactors: Arc::new(reactors),
             seat,
+            clock,
             poll_budget,
             local_tasks_count: AtomicUsize::new(0),
-            started: clock::now(),
+            started: sys::clock::now(),
             closed: AtomicBool::new(false),
             cores_left: AtomicUsize::new(remotes.len()),
             finished: Default::default(),
@@ -146,6 +152,7 @@ impl Shared {
             remote.registry.close();
         }
         self.reactors.iter().for_each(|reactor| reactor.close());
+        self.remotes.iter().for_each(|remote| remote.timers.close());
         *self
             .finished
             .0
@@ -171,17 +178,19 @@ pub(crate) struct Remote {
     pub(super) stealer: Stealer,
     pub(super) parker: Parker,
     pub(super) registry: Registry,
+    pub(super) timers: Timers,
     pub(super) arrivals: Arrivals,
     /// Counted up by the worker each time it comes back from a task; see [`super::watch`].
     pub(super) tick: CachePadded<AtomicU64>,
 }
 
 impl Remote {
-    pub(crate) fn new(core: &Core) -> Self {
+    pub(crate) fn new(core: &Core, clock: &Clock) -> Self {
         Self {
             stealer: core.stealer(),
             parker: Parker::new(),
             registry: Registry::new(core.index()),
+            timers: Timers::new(clock.now()),
             arrivals: Arrivals::default(),
             tick: CachePadded::default(),
         }
@@ -244,7 +253,7 @@ impl Home {
         // A task spawned on a worker is that worker's to register, whichever handle was used.
         let home = worker.map_or(self, |worker| worker.home());
         let spawned_ms = worker.map_or_else(
-            || self.shared.millis(clock::now()),
+            || self.shared.millis(sys::clock::now()),
             |worker| worker.now_ms(),
         );
 
@@ -281,7 +290,7 @@ impl Home {
         F: Future + 'static,
         F::Output: Send + 'static,
     {
-        let spawned_ms = self.shared.millis(clock::now());
+        let spawned_ms = self.shared.millis(sys::clock::now());
         let pinned = Pinned::default();
         let (task, runnable, handle) = task::new_pinned(
             make,

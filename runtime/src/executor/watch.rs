@@ -184,6 +184,9 @@ fn help(shared: &Shared, worker: usize, harvest: &mut Harvest) {
         .reactors
         .get(worker)
         .turn_for_owner(events, EVENTS_MAX, woken);
+    shared.remotes[worker]
+        .timers
+        .fire(shared.clock.now(), woken);
     wake_all(woken); // from no worker's thread: into the injector and the inboxes
     if let Some(next) = shared.remotes[worker].stealer.steal_next() {
         shared.inject([next]);

@@ -9,11 +9,13 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use super::budget::{is_in_poll, with_budget};
+use super::clock::Clock;
 use super::core::{Core, Harvest};
 use super::local::{LOCAL, LocalTasks};
 use super::queue::CAPACITY;
 use super::shared::{Home, Remote, Shared};
 use crate::reactor::{EVENTS_MAX, Stand, set_turned_here};
+use crate::sys::clock;
 use crate::task::{Ran, Runnable};
 use crate::util::sync::thread;
 use crate::util::wake::wake_all;
@@ -115,6 +117,15 @@ impl Worker {
         self.now_ms.get()
     }
 
+    /// Whether the thread holds the core with this number.
+    #[inline]
+    pub(crate) fn holds(&self, core: usize) -> bool {
+        self.core
+            .borrow()
+            .as_ref()
+            .is_some_and(|own| own.index() == core)
+    }
+
     /// The thread takes a core.
     pub(crate) fn put_core(&self, core: Core) {
         let index = core.index();
@@ -134,7 +145,7 @@ impl Worker {
         // Nobody may drive it for a while, so what relied on this worker is for others to look after.
         if self.searching.get() {
             self.stop_searching();
-        } else if core.queue.len() > 0 {
+        } else if !core.queue.is_empty() {
             self.shared().work_published();
         }
         core
@@ -252,13 +263,44 @@ impl Worker {
             &self.remote().parker,
             searching,
             || shared.has_work(),
-            || self.turn(None),
+            || self.sleep(),
         );
         self.searching.set(searching);
         shared.watch.worker_awake();
     }
 
-    /// Takes events from the reactor and wakes their tasks; at times also from those of siblings that do not come to it.
+    /// Waits in the reactor until there is an event or a notification, or a timer is due.
+    fn sleep(&self) {
+        let shared = self.shared();
+        let deadline = self.remote().timers.begin_sleep();
+        match &shared.clock {
+            Clock::System => {
+                self.turn(deadline.map(|deadline| deadline.saturating_sub(clock::now())))
+            }
+            Clock::Virtual(_) => self.sleep_virtually(deadline),
+        }
+    }
+
+    /// Where time stands still until nothing can happen without it: if that is so, it is moved on to the next deadline.
+    #[cold]
+    fn sleep_virtually(&self, deadline: Option<Duration>) {
+        let shared = self.shared();
+        self.turn(Some(Duration::ZERO));
+        let may_go_on = !self.core().queue.is_empty()
+            || self.local.has_tasks()
+            || shared.injector.len() > 0
+            || !self.remote().parker.is_parked();
+        match deadline {
+            _ if may_go_on => {}
+            Some(deadline) => {
+                shared.clock.advance_to(deadline);
+                self.turn(Some(Duration::ZERO));
+            }
+            None => self.turn(None),
+        }
+    }
+
+    /// Takes events from the reactor and wakes their tasks, and fires timers; at times also from those of siblings that do not come to it.
     fn turn(&self, timeout: Option<Duration>) {
         let shared = self.shared();
         let _ = self.core().note_pause();
@@ -271,6 +313,8 @@ impl Worker {
         });
         let now = self.core().note_visit();
         self.now_ms.set(shared.millis(now));
+        let time = shared.clock.at(|| now);
+        self.harvest(|harvest, _| self.remote().timers.fire(time, &mut harvest.woken));
         for sibling in self.core().siblings.stuck(now, &shared.remotes) {
             self.harvest(|harvest, events_max| {
                 let Harvest { events, woken } = harvest;
@@ -278,6 +322,7 @@ impl Worker {
                     .reactors
                     .get(sibling)
                     .turn_for_owner(events, events_max, woken);
+                shared.remotes[sibling].timers.fire(time, woken);
             });
         }
         self.ask_for_help(&self.core());

@@ -26,6 +26,7 @@ pub(crate) mod signal;
 mod address;
 mod options;
 pub(crate) mod socket;
+pub(crate) mod timer_slack;
 
 #[cfg(wakeful_sim)]
 pub mod fault;

@@ -32,17 +32,23 @@ impl Tick {
         Duration::from_secs(2 * periods) + Duration::from_nanos(rest * TICK_NS as u64)
     }
 
+    /// How many ticks there are before it.
+    #[inline]
+    pub(crate) fn count(self) -> u64 {
+        self.0
+    }
+
     /// This deadline, or a somewhat later one on which others will fall too.
     ///
-    /// Rounds up to a multiple of the largest power of two that is at most 1/128 of the time that is left at `now`. So a timer
-    /// is late by less than 0.8 % of its duration (one of 10 ms by up to 65 µs, one of 10 s by up to 67 ms), and those shorter
-    /// than 262 µs are left as they are. Of any number of timers of about the same duration, at most 256 are told apart per
-    /// such duration, and a thread wakes no more often than that for them: with exact deadlines every one of a thousand
-    /// staggered timers would be a wake-up of its own.
+    /// Rounds up to a multiple of the largest power of two that is at most 1/128 of the time that is left at `now`, and no
+    /// more than a millisecond. So a timer is late by less than 0.8 % of its duration (one of 10 ms by up to 65 µs), one of 134
+    /// ms and more by up to 1 ms, and those shorter than 262 µs are left as they are. Of any number of timers of about the same
+    /// duration, at most 256 are told apart per such duration, and a thread wakes no more often than that for them: with exact
+    /// deadlines every one of a thousand staggered timers would be a wake-up of its own.
     #[inline]
     pub(crate) fn with_slack(self, now: Self) -> Self {
         let left = self.0.saturating_sub(now.0);
-        let granule = 1 << (left / SLACK_FRACTION).max(1).ilog2();
+        let granule = 1 << (left / SLACK_FRACTION).clamp(1, SLACK_MAX).ilog2();
         self.0
             .checked_next_multiple_of(granule)
             .map_or(Self::NEVER, Self)
@@ -58,8 +64,11 @@ const TICK_NS: u128 = 1 << 10;
 /// Two seconds are a whole number of ticks, and one second is not.
 const TICKS_PER_2_S: u64 = 1_953_125;
 
-/// A deadline may move by less than this part of the time that is left.
+/// A deadline may move by less than this part of the time that is left …
 const SLACK_FRACTION: u64 = 128;
+
+/// … and by less than so many ticks. A thread that wakes a thousand times a second is not helped by fewer.
+const SLACK_MAX: u64 = 1 << 10;
 
 #[cfg(all(test, not(loom)))]
 mod tests {

@@ -85,10 +85,6 @@ impl<T> Wheel<T> {
         self.timers.len()
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.timers.is_empty()
-    }
-
     /// Sets a timer. One whose deadline has passed fires at the next [`advance`](Self::advance).
     #[inline]
     pub(crate) fn insert(&mut self, deadline: Tick, value: T) -> TimerKey {

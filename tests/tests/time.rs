@@ -1,0 +1,592 @@
+//! Waiting for moments: never early, not lost, taken back when nobody waits any more.
+
+use std::future::{pending, poll_fn, ready};
+use std::pin::{Pin, pin};
+use std::sync::mpsc;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+use std::thread;
+use std::time::Duration;
+
+use futures::{FutureExt, StreamExt};
+use wakeful::Builder;
+use wakeful::time::{
+    Instant, MissedTick, Sleep, advance, interval, interval_at, sleep, sleep_until, timeout,
+    timeout_at,
+};
+use wakeful_tests::futures::waker;
+use wakeful_tests::runtimes::{assert_baseline, runtime};
+use wakeful_tests::watchdog::LIMIT;
+use wakeful_tests::{eventually, on_workers, panic_of, within};
+
+const MS: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_secs(3600);
+
+#[test]
+fn a_sleep_is_never_early() {
+    on_workers([1, 2, 4], |runtime| {
+        let sleepers: Vec<_> = (0..200)
+            .map(|number| {
+                runtime.spawn(async move {
+                    let duration = Duration::from_micros(37 * number);
+                    let (begun, std_begun) = (Instant::now(), std::time::Instant::now());
+                    sleep(duration).await;
+                    assert!(begun.elapsed() >= duration);
+                    assert!(std_begun.elapsed() >= duration);
+                })
+            })
+            .collect();
+        runtime.block_on(async {
+            for sleeper in sleepers {
+                sleeper.await.unwrap();
+            }
+        });
+    });
+}
+
+#[test]
+fn sleeps_end_in_the_order_of_their_deadlines() {
+    let order = virtually(async {
+        let order = Arc::new(Mutex::new(Vec::new()));
+        let begun = Instant::now();
+        let sleepers: Vec<_> = [5, 1, 4, 2, 3, 9, 8, 7, 6]
+            .map(|number| {
+                let order = order.clone();
+                wakeful::spawn(async move {
+                    sleep_until(begun + SECOND * number).await;
+                    order.lock().unwrap().push(number);
+                })
+            })
+            .into();
+        for sleeper in sleepers {
+            sleeper.await.unwrap();
+        }
+        Arc::into_inner(order).unwrap().into_inner().unwrap()
+    });
+    assert_eq!(order, [1, 2, 3, 4, 5, 6, 7, 8, 9]);
+}
+
+#[test]
+fn what_has_passed_is_over_at_once_and_arms_nothing() {
+    on_workers([1], |runtime| {
+        runtime.block_on(async {
+            assert!(sleep(Duration::ZERO).now_or_never().is_some());
+            let past = Instant::now() - HOUR;
+            assert!(sleep_until(past).now_or_never().is_some());
+            assert!(
+                timeout_at(past, pending::<()>())
+                    .now_or_never()
+                    .unwrap()
+                    .is_err()
+            );
+            assert_eq!(wakeful::Handle::current().metrics().timers, 0);
+        });
+    });
+}
+
+#[test]
+fn forever_is_never() {
+    virtually(async {
+        let never = [
+            sleep(Duration::MAX),
+            sleep_until(Instant::now() + Duration::MAX),
+            sleep(Duration::from_secs(u64::MAX)),
+            sleep_until(Instant::now() + Duration::MAX + Duration::MAX),
+        ];
+        for never in never {
+            // The hundred years are over first, though nothing else happens.
+            assert!(timeout(HOUR * 24 * 36_500, never).await.is_err());
+        }
+    });
+}
+
+/// Deadlines around the places where the wheel turns, with a far one beside them.
+#[test]
+fn a_far_timer_beside_near_ones_keeps_none_of_them_waiting() {
+    virtually(async {
+        let far = wakeful::spawn(sleep(HOUR * 24 * 365 * 100));
+        wakeful::yield_now().await;
+        for power in 0..40 {
+            for offset in [-1_i64, 0, 1] {
+                let ticks = ((1_i64 << power) + offset).max(0) as u64;
+                let duration = Duration::from_nanos(ticks * 1024);
+                let begun = Instant::now();
+                sleep(duration).await;
+                let slept = begun.elapsed();
+                assert!(slept >= duration, "{duration:?} took {slept:?}");
+                let slack = duration / 100 + Duration::from_micros(3);
+                assert!(
+                    slept <= duration + slack.min(MS * 2),
+                    "{duration:?} took {slept:?}"
+                );
+            }
+        }
+        far.abort();
+    });
+}
+
+#[test]
+fn a_timer_that_is_dropped_is_gone() {
+    on_workers([1, 2], |runtime| {
+        runtime.block_on(async {
+            let mut sleeps: Vec<_> = (0..1000).map(|n| Box::pin(sleep(HOUR + MS * n))).collect();
+            for sleep in &mut sleeps {
+                assert!(futures::poll!(sleep).is_pending());
+            }
+            let timers = || wakeful::Handle::current().metrics().timers;
+            assert_eq!(timers(), 1000);
+            sleeps.truncate(1);
+            assert_eq!(timers(), 1);
+        });
+    });
+}
+
+#[test]
+fn a_timer_armed_by_a_foreign_thread_ends_the_sleep_of_the_worker() {
+    on_workers([1, 2], |runtime| {
+        let handle = runtime.handle().clone();
+        let (done, is_done) = futures::channel::oneshot::channel();
+        let foreign = thread::spawn(move || {
+            let _entered = handle.enter();
+            for _ in 0..20 {
+                thread::sleep(MS); // so that the worker is asleep, most of the time
+                let (fired, has_fired) = mpsc::channel();
+                let waker = waker(move || fired.send(()).unwrap());
+                let mut sleep = sleep(MS);
+                let polled = Pin::new(&mut sleep).poll(&mut Context::from_waker(&waker));
+                assert!(polled.is_pending());
+                has_fired.recv().unwrap();
+            }
+            done.send(()).unwrap();
+        });
+        runtime.block_on(async {
+            // The worker sleeps for an hour otherwise.
+            let waited = timeout(HOUR, is_done).await;
+            waited.unwrap().unwrap();
+        });
+        foreign.join().unwrap();
+    });
+}
+
+#[test]
+#[expect(clippy::async_yields_async, reason = "the sleep goes on elsewhere")]
+fn a_timer_dropped_on_another_worker_or_thread_is_gone() {
+    on_workers([1, 2, 4], |runtime| {
+        for _ in 0..100 {
+            let mut sleep = runtime.block_on(async {
+                let mut sleep = sleep(HOUR);
+                assert!(futures::poll!(&mut sleep).is_pending());
+                sleep
+            });
+            runtime
+                .block_on(runtime.spawn(async move {
+                    assert!(futures::poll!(&mut sleep).is_pending());
+                    thread::spawn(move || drop(sleep)).join().unwrap();
+                }))
+                .unwrap();
+        }
+    });
+}
+
+#[test]
+fn the_last_task_that_polled_a_sleep_is_woken() {
+    on_workers([1, 2], |runtime| {
+        runtime.block_on(async {
+            let mut sleep = sleep(MS * 5);
+            let other = futures::task::noop_waker();
+            assert!(
+                Pin::new(&mut sleep)
+                    .poll(&mut Context::from_waker(&other))
+                    .is_pending()
+            );
+            wakeful::spawn(sleep).await.unwrap();
+        });
+    });
+}
+
+#[test]
+fn a_sleep_that_is_moved_is_over_at_its_new_deadline() {
+    virtually(async {
+        let begun = Instant::now();
+        let mut later = sleep(SECOND);
+        assert!(futures::poll!(&mut later).is_pending());
+        later.reset(begun + SECOND * 10);
+        later.reset(begun + SECOND * 20);
+        (&mut later).await;
+        assert_eq!(begun.elapsed().as_secs(), 20);
+
+        let begun = Instant::now();
+        later.reset(begun + HOUR); // it was over, and begins again
+        assert!(futures::poll!(&mut later).is_pending());
+        later.reset(begun + SECOND);
+        (&mut later).await;
+        assert_eq!(begun.elapsed().as_secs(), 1);
+    });
+}
+
+#[test]
+fn a_deadline_that_moves_later_costs_no_timer_operation() {
+    virtually(async {
+        let begun = Instant::now();
+        let mut idle = sleep(SECOND);
+        for message in 1..100 {
+            assert!(futures::poll!(&mut idle).is_pending());
+            let before = idle_debug(&idle);
+            idle.reset(begun + SECOND * message * 10);
+            assert_eq!(idle_debug(&idle), before, "the timer stays as it was armed");
+        }
+        idle.await;
+        assert_eq!(begun.elapsed().as_secs(), 990);
+    });
+}
+
+/// What the sleep's timer looks like.
+fn idle_debug(sleep: &Sleep) -> bool {
+    format!("{sleep:?}").contains("is_armed: true")
+}
+
+#[test]
+fn a_time_out_polls_its_future_first() {
+    on_workers([1, 2], |runtime| {
+        runtime.block_on(async {
+            assert_eq!(timeout(Duration::ZERO, ready(1)).await, Ok(1));
+            assert_eq!(timeout_at(Instant::now() - SECOND, ready(2)).await, Ok(2));
+        });
+    });
+    // Outside a runtime too: what is ready needs no timer.
+    assert_eq!(timeout(SECOND, ready(3)).now_or_never(), Some(Ok(3)));
+}
+
+#[test]
+fn a_time_out_counts_from_the_first_poll() {
+    virtually(async {
+        let in_time = timeout(SECOND, sleep(MS * 2500));
+        sleep(SECOND * 2).await;
+        assert!(
+            in_time.await.is_ok(),
+            "the sleep began before, and has half a second left"
+        );
+    });
+}
+
+#[test]
+fn an_elapsed_time_is_an_io_error_that_says_so() {
+    let error = virtually(async { timeout(SECOND, pending::<()>()).await.unwrap_err() });
+    assert_eq!(
+        std::io::Error::from(error).kind(),
+        std::io::ErrorKind::TimedOut
+    );
+    assert_eq!(error.to_string(), "the time for the operation is over");
+}
+
+#[test]
+fn an_interval_keeps_its_timetable_while_it_is_asked_in_time() {
+    virtually(async {
+        let begun = Instant::now();
+        let mut ticks = interval(SECOND);
+        for expected in 0..100 {
+            let due = ticks.tick().await;
+            assert_eq!(due, begun + SECOND * expected);
+            sleep(MS * 300).await;
+        }
+    });
+}
+
+#[test]
+fn what_an_interval_does_with_a_missed_tick() {
+    let after_a_miss = |policy| {
+        virtually(async move {
+            let begun = Instant::now();
+            let mut ticks = interval_at(begun + SECOND, SECOND);
+            ticks.set_missed_tick(policy);
+            sleep(MS * 3_500).await; // three are due
+            let mut seen = Vec::new();
+            for _ in 0..5 {
+                ticks.tick().await;
+                seen.push(begun.elapsed().as_millis() / 100);
+            }
+            seen
+        })
+    };
+    assert_eq!(after_a_miss(MissedTick::Delay), [35, 45, 55, 65, 75]);
+    assert_eq!(after_a_miss(MissedTick::Skip), [35, 40, 50, 60, 70]);
+    assert_eq!(after_a_miss(MissedTick::Burst), [35, 35, 35, 40, 50]);
+}
+
+#[test]
+fn an_interval_is_a_stream_and_can_be_put_off() {
+    virtually(async {
+        let begun = Instant::now();
+        let mut ticks = interval(SECOND);
+        ticks.next().await;
+        sleep(MS * 500).await;
+        ticks.reset();
+        ticks.next().await;
+        assert_eq!(begun.elapsed().as_millis() / 100, 15);
+        assert_eq!(ticks.period(), SECOND);
+    });
+    assert!(panic_of(|| interval(Duration::ZERO)).contains("yield_now"));
+}
+
+/// A server that drops a peer after a day without a sign of life, and one that sends a heartbeat each minute.
+#[test]
+fn a_day_of_virtual_time_passes_in_order_and_takes_no_time() {
+    let really_begun = std::time::Instant::now();
+    let events = virtually(async {
+        let events = Arc::new(Mutex::new(Vec::new()));
+        let note = {
+            let (events, begun) = (events.clone(), Instant::now());
+            move |what: &str| {
+                events
+                    .lock()
+                    .unwrap()
+                    .push(format!("{what} {}", begun.elapsed().as_secs() / 60))
+            }
+        };
+        let heartbeat = wakeful::spawn({
+            let note = note.clone();
+            async move {
+                let mut ticks = interval(SECOND * 60);
+                loop {
+                    ticks.tick().await;
+                    note("beat");
+                }
+            }
+        });
+        assert!(timeout(HOUR * 24, pending::<()>()).await.is_err());
+        note("gone");
+        let _ = heartbeat.cancel().await;
+        Arc::clone(&events)
+    });
+    let events = events.lock().unwrap();
+    let expected: Vec<_> = (0..24 * 60)
+        .map(|minute| format!("beat {minute}"))
+        .collect();
+    assert_eq!(events[..expected.len()], expected);
+    let last = &events[expected.len()..];
+    assert!(
+        last.contains(&"gone 1440".to_owned()) && last.len() <= 2,
+        "{last:?}"
+    );
+    assert!(really_begun.elapsed() < SECOND);
+}
+
+#[test]
+fn virtual_time_stands_still_while_something_can_be_done() {
+    virtually(async {
+        let begun = Instant::now();
+        let timer = wakeful::spawn(sleep(MS));
+        for _ in 0..1000 {
+            wakeful::yield_now().await;
+        }
+        thread::sleep(MS * 5);
+        assert_eq!(begun.elapsed(), Duration::ZERO);
+        assert!(!timer.is_finished());
+        timer.await.unwrap();
+        assert!(begun.elapsed() >= MS);
+    });
+}
+
+#[test]
+fn virtual_time_is_moved_by_hand_and_fires_what_lies_on_the_way() {
+    virtually(async {
+        let fired = Arc::new(Mutex::new(Vec::new()));
+        for minute in [1, 2, 3, 5] {
+            let fired = fired.clone();
+            drop(wakeful::spawn(async move {
+                let begun = Instant::now();
+                sleep(SECOND * 60 * minute).await;
+                fired
+                    .lock()
+                    .unwrap()
+                    .push((minute, begun.elapsed().as_secs() / 60));
+            }));
+        }
+        advance(Duration::ZERO).await; // all have begun
+        advance(SECOND * 60 * 4).await;
+        assert_eq!(
+            *fired.lock().unwrap(),
+            [(1, 1), (2, 2), (3, 3)],
+            "each at its own time"
+        );
+        advance(SECOND * 61).await;
+        assert_eq!(fired.lock().unwrap().len(), 4);
+    });
+}
+
+#[test]
+fn only_a_runtime_with_virtual_time_is_advanced() {
+    let text = panic_of(|| wakeful::block_on(advance(SECOND)));
+    assert!(text.contains("Builder::virtual_time"), "{text}");
+    let error = Builder::new()
+        .virtual_time(true)
+        .workers(2)
+        .build()
+        .unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
+}
+
+#[test]
+fn a_virtual_clock_is_nobody_elses() {
+    let elsewhere = virtually(async {
+        let begun = Instant::now();
+        sleep(HOUR * 1000).await;
+        let elsewhere = thread::spawn(Instant::now).join().unwrap();
+        assert!(begun.elapsed() >= HOUR * 1000);
+        elsewhere - begun
+    });
+    assert!(elsewhere < HOUR);
+}
+
+#[test]
+fn moments_convert_from_and_to_those_of_the_standard_library() {
+    let std_now = std::time::Instant::now();
+    let ours = Instant::from(std_now + SECOND);
+    let back = std::time::Instant::from(ours);
+    assert!(back.max(std_now + SECOND) - back.min(std_now + SECOND) < MS * 100);
+    let past = Instant::from(std_now) - SECOND;
+    assert!(past < Instant::now() && std::time::Instant::from(past) <= std::time::Instant::now());
+    let far = std::time::Instant::from(Instant::now() + Duration::MAX);
+    assert!(far > std::time::Instant::now() + HOUR * 24 * 365);
+}
+
+#[test]
+fn timers_fire_on_time_beside_tasks_that_never_rest() {
+    on_workers([1, 2], |runtime| {
+        let busy: Vec<_> = (0..4)
+            .map(|_| {
+                runtime.spawn(async {
+                    loop {
+                        wakeful::yield_now().await;
+                    }
+                })
+            })
+            .collect();
+        runtime.block_on(async {
+            for _ in 0..20 {
+                sleep(MS).await; // hangs if a busy worker does not look at its timers
+            }
+        });
+        for task in busy {
+            task.abort();
+        }
+    });
+}
+
+#[test]
+fn the_timers_of_a_worker_that_is_stuck_fire_elsewhere() {
+    on_workers([2, 4], |runtime| {
+        let (release, held) = mpsc::channel::<()>();
+        let (begin, begun) = mpsc::channel();
+        let timers = runtime.handle().spawn_pinned(1, move || async move {
+            // Armed on worker 1, by tasks that may run anywhere.
+            let sleepers: Vec<_> = (1..20).map(|n| wakeful::spawn(sleep(MS * n))).collect();
+            for _ in 0..10 {
+                wakeful::yield_now().await; // until they have begun
+            }
+            begin.send(sleepers).unwrap();
+            held.recv().unwrap();
+        });
+        let sleepers = begun.recv().unwrap();
+        runtime.block_on(async {
+            for sleeper in sleepers {
+                sleeper.await.unwrap();
+            }
+        });
+        release.send(()).unwrap();
+        runtime.block_on(timers).unwrap();
+    });
+}
+
+#[test]
+fn a_sleep_may_be_dropped_by_the_wake_of_another() {
+    within(LIMIT, || {
+        let runtime = runtime(1);
+        runtime.block_on(async {
+            let victim = Arc::new(Mutex::new(Some(Box::pin(sleep(MS * 2)))));
+            poll_fn(|cx| {
+                let mut victim = victim.lock().unwrap();
+                assert!(victim.as_mut().unwrap().as_mut().poll(cx).is_pending());
+                Poll::Ready(())
+            })
+            .await;
+            let (dropped, is_dropped) = mpsc::channel();
+            let waker = waker(move || {
+                drop(victim.lock().unwrap().take());
+                let _ = dropped.send(());
+            });
+            let mut first = pin!(sleep(MS));
+            assert!(
+                first
+                    .as_mut()
+                    .poll(&mut Context::from_waker(&waker))
+                    .is_pending()
+            );
+            sleep(MS * 4).await;
+            is_dropped.try_recv().unwrap();
+        });
+        assert_baseline(&runtime);
+    });
+}
+
+#[test]
+#[expect(clippy::async_yields_async, reason = "the sleep goes on elsewhere")]
+fn a_runtime_ends_with_timers_armed_and_what_is_left_of_them_is_harmless() {
+    within(LIMIT, || {
+        for workers in [1, 2, 4] {
+            let runtime = runtime(workers);
+            let handle = runtime.handle().clone();
+            for n in 0..1000 {
+                drop(runtime.spawn(sleep(HOUR * n)));
+            }
+            let mut left = runtime.block_on(async {
+                let mut left = sleep(HOUR);
+                assert!(futures::poll!(&mut left).is_pending());
+                left
+            });
+            drop(runtime);
+            left.reset(Instant::now());
+            assert!(left.is_elapsed());
+            let text = panic_of(|| handle.block_on(sleep(MS)));
+            assert!(text.contains("shut down"), "{text}");
+        }
+    });
+}
+
+#[test]
+fn a_guest_that_sleeps_hears_of_the_end() {
+    within(LIMIT, || {
+        let runtime = runtime(2);
+        let handle = runtime.handle().clone();
+        let guest = thread::spawn(move || {
+            panic_of(|| handle.block_on(async { futures::join!(sleep(HOUR), pending::<()>()) }))
+        });
+        eventually("it sleeps", || runtime.handle().metrics().timers == 1);
+        drop(runtime);
+        assert!(guest.join().unwrap().contains("shut down"));
+    });
+}
+
+#[test]
+fn outside_a_runtime_a_sleep_says_what_it_needs() {
+    let mut sleep = sleep(HOUR);
+    let text = panic_of(|| {
+        let _ = Pin::new(&mut sleep).poll(&mut Context::from_waker(Waker::noop()));
+    });
+    assert!(text.contains("a timer needs a wakeful runtime"), "{text}");
+}
+
+/// Runs a future in virtual time.
+fn virtually<F: Future<Output: Send> + Send + 'static>(future: F) -> F::Output
+where
+    F::Output: 'static,
+{
+    let (result, has_result) = mpsc::channel();
+    within(LIMIT, move || {
+        let runtime = Builder::new().virtual_time(true).build().unwrap();
+        result.send(runtime.block_on(future)).unwrap();
+        assert_baseline(&runtime);
+    });
+    has_result.recv().unwrap()
+}
