@@ -52,7 +52,7 @@ pub use executor::{
     Builder, EnterGuard, Handle, Metrics, Runtime, TaskGroup, YieldNow, block_on, spawn,
     spawn_local, yield_now,
 };
-pub use task::{Cancel, JoinError, JoinHandle, TaskId};
+pub use task::{Cancel, JoinError, JoinHandle, TaskId, TaskInfo};
 
 /// Makes an `async fn main` the entry point of a program.
 ///

@@ -2,20 +2,17 @@
 
 use std::any::Any;
 use std::error::Error;
-use std::panic::Location;
 use std::sync::{Mutex, PoisonError};
 use std::{fmt, io};
 
-use super::TaskId;
 use super::header::Header;
+use super::{TaskId, TaskInfo};
 
 /// The task was cancelled, or it panicked.
 ///
 /// What [`JoinHandle`](super::JoinHandle) resolves to in place of an output.
 pub struct JoinError {
-    id: TaskId,
-    name: Option<Box<str>>,
-    location: &'static Location<'static>,
+    task: TaskInfo,
     reason: Reason,
 }
 
@@ -38,9 +35,7 @@ enum Reason {
 impl JoinError {
     pub(super) fn new(task: &Header, failure: Failure) -> Self {
         Self {
-            id: task.id(),
-            name: task.name().map(Box::from),
-            location: task.location(),
+            task: TaskInfo::new(task),
             reason: match failure {
                 Failure::Cancelled => Reason::Cancelled,
                 Failure::Panicked(payload) => Reason::Panicked(Mutex::new(payload)),
@@ -85,17 +80,13 @@ impl JoinError {
 
     /// Which task it was.
     pub fn id(&self) -> TaskId {
-        self.id
+        self.task.id()
     }
 }
 
 impl fmt::Display for JoinError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "task {}", self.id)?;
-        if let Some(name) = &self.name {
-            write!(f, " `{name}`")?;
-        }
-        write!(f, " (spawned at {})", self.location)?;
+        write!(f, "{}", self.task)?;
         match &self.reason {
             Reason::Cancelled => f.write_str(" was cancelled"),
             Reason::Panicked(payload) => {

@@ -16,6 +16,7 @@
 mod error;
 mod header;
 mod id;
+mod info;
 mod join;
 mod pinned;
 mod raw;
@@ -35,6 +36,7 @@ use std::panic::Location;
 pub use self::error::JoinError;
 pub(crate) use self::header::Header;
 pub use self::id::TaskId;
+pub use self::info::TaskInfo;
 pub use self::join::{Cancel, JoinHandle};
 pub(crate) use self::runnable::{Ran, Runnable, TaskRef};
 
