@@ -41,6 +41,7 @@ pub mod net;
 pub mod signal;
 pub mod time;
 
+mod blocking;
 mod executor;
 mod reactor;
 mod sys;
@@ -49,8 +50,8 @@ mod timer;
 mod util;
 
 pub use executor::{
-    Builder, EnterGuard, Handle, Metrics, Runtime, TaskGroup, YieldNow, block_on, spawn,
-    spawn_local, yield_now,
+    Builder, EnterGuard, Handle, Metrics, Runtime, ShutdownReport, TaskGroup, YieldNow, block_on,
+    spawn, spawn_blocking, spawn_local, spawn_named, yield_now,
 };
 pub use task::{Cancel, JoinError, JoinHandle, TaskId, TaskInfo};
 

@@ -20,8 +20,10 @@ const LAYERS: [&[&str]; 5] = [
     &["net", "codec"],
 ];
 
-/// Edges within a layer: the data structures of `util` serve all, and signals arrive through a descriptor.
-const LEVEL_EDGES: [(&str, &str); 2] = [("sys", "util"), ("signal", "io")];
+/// Edges within a layer: the data structures of `util` serve all, signals arrive through a descriptor, and the executor owns a
+/// blocking pool.
+const LEVEL_EDGES: [(&str, &str); 3] =
+    [("sys", "util"), ("signal", "io"), ("executor", "blocking")];
 
 /// Where `unsafe` may be, beside `sys/`.
 const UNSAFE_FILES: [&str; 3] = ["task/raw.rs", "task/waker.rs", "executor/queue.rs"];

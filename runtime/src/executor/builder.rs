@@ -1,9 +1,11 @@
 //! How a runtime is configured and put together.
 
+use std::fmt::Display;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use super::clock::Clock;
 use super::context::{self, Context};
@@ -13,6 +15,7 @@ use super::seat::{Claim, Seat};
 use super::shared::{Home, Remote, Shared};
 use super::watch::keep_watch;
 use super::worker::Worker;
+use crate::blocking::Limits;
 use crate::reactor::{REACTOR_MAX, Reactors};
 use crate::sys::timer_slack::ExactWaits;
 
@@ -29,11 +32,11 @@ use crate::sys::timer_slack::ExactWaits;
 #[must_use = "a builder does nothing until `build` is called"]
 pub struct Builder {
     workers: Option<usize>,
-    thread_name: String,
-    stack_size: Option<usize>,
+    threads: Threads,
     poll_budget: u32,
     seed: u64,
     virtual_time: bool,
+    blocking: Limits,
 }
 
 impl Builder {
@@ -41,11 +44,18 @@ impl Builder {
     pub fn new() -> Self {
         Self {
             workers: None,
-            thread_name: "wakeful".to_owned(),
-            stack_size: None,
+            threads: Threads {
+                name: "wakeful".to_owned(),
+                stack_size: None,
+            },
             poll_budget: POLL_BUDGET,
             seed: 0,
             virtual_time: false,
+            blocking: Limits {
+                threads_max: BLOCKING_THREADS_MAX,
+                queue_max: BLOCKING_QUEUE_MAX,
+                idle: BLOCKING_IDLE,
+            },
         }
     }
 
@@ -55,16 +65,16 @@ impl Builder {
         self
     }
 
-    /// What the runtime's threads are called: this name, a dash and the worker's number, or `watch` for the one that looks
-    /// after the others. Linux shows 15 bytes of it.
+    /// What the runtime's threads are called: this name, a dash and the worker's number, `watch` for the one that looks after
+    /// the others, or `blocking-` and a number that is free. Linux shows 15 bytes of it.
     pub fn thread_name(mut self, name: impl Into<String>) -> Self {
-        self.thread_name = name.into();
+        self.threads.name = name.into();
         self
     }
 
     /// The stack of each thread of the runtime in bytes; by default what `std::thread` takes.
     pub fn stack_size(mut self, bytes: usize) -> Self {
-        self.stack_size = Some(bytes);
+        self.threads.stack_size = Some(bytes);
         self
     }
 
@@ -118,6 +128,28 @@ impl Builder {
         self
     }
 
+    /// How many closures of [`spawn_blocking`](crate::spawn_blocking) may run at a time, each on a thread of its own; 512 by
+    /// default, at least 1. More wait in a queue.
+    pub fn blocking_threads_max(mut self, count: usize) -> Self {
+        self.blocking.threads_max = count;
+        self
+    }
+
+    /// How many closures of [`spawn_blocking`](crate::spawn_blocking) may wait for a thread; 65 536 by default, at least 1. When
+    /// so many wait, `spawn_blocking` blocks.
+    ///
+    /// One that waits takes some 150 bytes, with a word that it has captured, so the default bounds the queue to about 10 MiB.
+    pub fn blocking_queue_max(mut self, count: usize) -> Self {
+        self.blocking.queue_max = count;
+        self
+    }
+
+    /// How long a thread for blocking closures waits for the next one before it ends; 10 seconds by default.
+    pub fn blocking_idle(mut self, time: Duration) -> Self {
+        self.blocking.idle = time;
+        self
+    }
+
     /// Builds the runtime and starts its threads.
     ///
     /// # Errors
@@ -146,7 +178,13 @@ impl Builder {
                 "with a poll budget of 0 no task could do any I/O; the least is 1".to_owned(),
             ));
         }
-        if self.thread_name.contains('\0') {
+        if self.blocking.threads_max == 0 || self.blocking.queue_max == 0 {
+            return Err(invalid(
+                "blocking closures need at least one thread, and room for one that waits for it"
+                    .to_owned(),
+            ));
+        }
+        if self.threads.name.contains('\0') {
             return Err(invalid(
                 "a thread name cannot contain a zero byte".to_owned(),
             ));
@@ -167,6 +205,8 @@ impl Builder {
             seat,
             clock,
             self.poll_budget,
+            self.threads.clone(),
+            self.blocking.clone(),
         ));
 
         let home = |core| {
@@ -180,19 +220,20 @@ impl Builder {
             let home = home(0);
             bodies.push(("0".to_owned(), Box::new(move || run_stand_in(home))));
             let shared = shared.clone();
-            bodies.push(("watch".to_owned(), Box::new(move || keep_watch(&shared))));
+            bodies.push(("watch".to_owned(), Box::new(move || run_watch(&shared))));
         }
         for core in others {
             let (name, home) = (core.index().to_string(), home(core.index()));
             bodies.push((name, Box::new(move || run_worker(home, core))));
         }
 
+        shared.ending.expect_threads(bodies.len());
         let mut threads = Vec::with_capacity(bodies.len());
         let mut bodies = bodies.into_iter();
         let failed =
             bodies
                 .by_ref()
-                .find_map(|(name, body)| match self.spawn_thread(&name, body) {
+                .find_map(|(name, body)| match self.threads.start(&name, body) {
                     Ok(thread) => {
                         threads.push(thread);
                         None
@@ -215,24 +256,6 @@ impl Builder {
             .map(|index| Core::new(index, workers_count, self.seed))
             .collect()
     }
-
-    fn spawn_thread(
-        &self,
-        name: &str,
-        body: Box<dyn FnOnce() + Send>,
-    ) -> io::Result<thread::JoinHandle<()>> {
-        let name = format!("{}-{name}", self.thread_name);
-        let mut thread = thread::Builder::new().name(name.clone());
-        if let Some(bytes) = self.stack_size {
-            thread = thread.stack_size(bytes);
-        }
-        thread.spawn(body).map_err(|error| {
-            io::Error::new(
-                error.kind(),
-                format!("cannot start the thread {name}: {error}"),
-            )
-        })
-    }
 }
 
 impl Default for Builder {
@@ -241,9 +264,38 @@ impl Default for Builder {
     }
 }
 
+/// How the threads of a runtime are made.
+#[derive(Clone, Debug)]
+pub(super) struct Threads {
+    pub(super) name: String,
+    pub(super) stack_size: Option<usize>,
+}
+
+impl Threads {
+    /// Starts the thread that is `which` of the runtime.
+    pub(super) fn start(
+        &self,
+        which: impl Display,
+        body: impl FnOnce() + Send + 'static,
+    ) -> io::Result<thread::JoinHandle<()>> {
+        let name = format!("{}-{which}", self.name);
+        let mut thread = thread::Builder::new().name(name.clone());
+        if let Some(bytes) = self.stack_size {
+            thread = thread.stack_size(bytes);
+        }
+        thread.spawn(body).map_err(|error| {
+            io::Error::new(
+                error.kind(),
+                format!("cannot start the thread `{name}`: {error}"),
+            )
+        })
+    }
+}
+
 /// The life of a worker's thread.
 fn run_worker(home: Arc<Home>, core: Core) {
     let shared = home.shared.clone();
+    let _end = AtEnd(|| shared.ending.thread_ended());
     let context = Rc::new(Context::Worker(Worker::new(home)));
     let _entered = context::enter(context.clone());
     let worker = context.worker().expect("made above");
@@ -259,6 +311,7 @@ fn run_worker(home: Arc<Home>, core: Core) {
 /// The life of the thread that drives core 0 while no `block_on` does.
 fn run_stand_in(home: Arc<Home>) {
     let shared = home.shared.clone();
+    let _end = AtEnd(|| shared.ending.thread_ended());
     let context = Rc::new(Context::Worker(Worker::new(home)));
     let _entered = context::enter(context.clone());
     let worker = context.worker().expect("made above");
@@ -282,6 +335,12 @@ fn run_stand_in(home: Arc<Home>) {
     worker.local().close();
 }
 
+/// The life of the thread that looks after the others.
+fn run_watch(shared: &Arc<Shared>) {
+    let _end = AtEnd(|| shared.ending.thread_ended());
+    keep_watch(shared);
+}
+
 /// Calls a closure when it is dropped. The thread may be panicking, though only by a bug of ours or a fault of the system:
 /// a shutdown then must not wait for a core that died with it.
 struct AtEnd<F: FnMut()>(F);
@@ -298,6 +357,15 @@ fn invalid(message: String) -> io::Error {
 
 /// Enough for a few requests, little enough that others are not kept waiting for milliseconds.
 const POLL_BUDGET: u32 = 128;
+
+/// More threads than a machine has CPUs, since they mostly wait; fewer than the stacks of would be felt.
+const BLOCKING_THREADS_MAX: usize = 512;
+
+/// Longer than a burst may be, shorter than memory would be felt to leak.
+const BLOCKING_QUEUE_MAX: usize = 65_536;
+
+/// Long enough that a server with a closure now and then keeps its thread.
+const BLOCKING_IDLE: Duration = Duration::from_secs(10);
 
 /// As many as a token can name.
 const WORKERS_MAX: usize = REACTOR_MAX as usize + 1;

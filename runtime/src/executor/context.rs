@@ -12,7 +12,7 @@ use crate::util::sync::thread_local;
 
 /// The thread's part in a runtime.
 #[derive(Debug)]
-#[expect(
+#[allow(
     clippy::large_enum_variant,
     reason = "one per thread, and on the way of every wake: not behind another pointer"
 )]

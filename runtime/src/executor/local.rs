@@ -13,9 +13,9 @@ use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock, Weak};
 
 use super::context;
+use super::registry::Registry;
 use super::shared::Shared;
 use crate::task::{RegistryKey, Runnable, Schedule, TaskRef};
-use crate::util::slab::Slab;
 use crate::util::sync::Mutex;
 use crate::util::sync::atomic::{
     AtomicBool, AtomicUsize,
@@ -27,16 +27,19 @@ use crate::util::sync::thread::{self, Thread};
 #[derive(Debug)]
 pub(crate) struct LocalTasks {
     queue: RefCell<VecDeque<Runnable>>,
-    live: RefCell<Slab<TaskRef>>,
+    /// Shared, so that the report of a shutdown can tell of a thread that is stuck; changed by this thread only.
+    live: Arc<Registry>,
     inbox: Arc<Inbox>,
 }
 
 impl LocalTasks {
     /// For the current thread, which holds no core yet.
     pub(crate) fn new(shared: &Arc<Shared>) -> Self {
+        let live = Arc::new(Registry::new(LOCAL));
+        shared.locals.lock().push(live.clone());
         Self {
             queue: RefCell::default(),
-            live: RefCell::default(),
+            live,
             inbox: Arc::new(Inbox {
                 shared: Arc::downgrade(shared),
                 thread: thread::current(),
@@ -51,16 +54,15 @@ impl LocalTasks {
         &self.inbox
     }
 
-    /// Takes a new task in and queues it.
+    /// Takes a new task in, which has been counted, and queues it.
     pub(crate) fn adopt(&self, task: TaskRef, runnable: Runnable) {
-        self.live.borrow_mut().insert_with(|index| {
-            task.set_key(RegistryKey {
-                core: LOCAL,
-                index: index as u32,
-            });
-            task
-        });
-        self.push(runnable);
+        match self.live.insert(task) {
+            Ok(()) => self.push(runnable),
+            Err(task) => {
+                task.shutdown(); // spawned by the destructor of another that was ended
+                self.uncount(1);
+            }
+        }
     }
 
     pub(crate) fn push(&self, runnable: Runnable) {
@@ -84,9 +86,7 @@ impl LocalTasks {
 
     /// Lets go of a task that has completed.
     pub(crate) fn remove(&self, key: RegistryKey) {
-        debug_assert_eq!(key.core, LOCAL);
-        let removed = self.live.borrow_mut().remove(key.index as usize);
-        drop(removed);
+        self.live.remove(key);
     }
 
     /// The thread holds another core now, or none. Returns with the inbox emptied.
@@ -103,22 +103,21 @@ impl LocalTasks {
             std::mem::take(&mut mail.runnables)
         };
         drop(mail); // what they stand for ends below
-        loop {
-            // A future that is dropped may spawn another local task here; that one ends in the next round.
-            let live = self.live.borrow_mut().take_all();
-            let mut ended = 0;
-            for task in live {
-                task.shutdown();
-                ended += 1;
+        self.live.close();
+        drop(self.queue.take());
+        let ended = self.live.ended_count();
+        self.uncount(ended);
+        if let Some(shared) = self.inbox.shared.upgrade() {
+            (shared.locals.lock()).retain(|live| !Arc::ptr_eq(live, &self.live));
+            if shared.is_closed() {
+                shared.ending.note_ended(ended);
             }
-            let queued = self.queue.take();
-            drop(queued);
-            if let Some(shared) = self.inbox.shared.upgrade() {
-                shared.local_tasks_count.fetch_sub(ended, Relaxed); // a statistic
-            }
-            if ended == 0 {
-                return;
-            }
+        }
+    }
+
+    fn uncount(&self, count: usize) {
+        if let Some(shared) = self.inbox.shared.upgrade() {
+            shared.local_tasks_count.fetch_sub(count, Relaxed); // a statistic
         }
     }
 

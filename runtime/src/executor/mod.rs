@@ -26,9 +26,9 @@
 //!
 //! # Shutdown
 //!
-//! `Shared::close` raises a flag and wakes everybody. A thread that sees it ends its local tasks and retires its core; the
-//! thread that retires the last one ends all other tasks, wherever they are queued, and closes the reactors. So a future
-//! is only ever dropped on a thread that may drop it, and never while it is being polled.
+//! `Shared::close` raises a flag and wakes everybody. A thread that sees it ends its local tasks, retires its core, and ends
+//! all other tasks that are not in a poll, wherever they are queued. A future is only ever dropped on a thread that may drop it,
+//! and never while it is being polled. Who ends what, and what becomes of a thread that does not come, is in [`shutdown`].
 //!
 //! # Rejected
 //!
@@ -55,6 +55,8 @@ mod registry;
 mod runtime;
 mod seat;
 mod shared;
+mod shutdown;
+mod spawn_blocking;
 mod timers;
 mod watch;
 mod worker;
@@ -71,6 +73,8 @@ pub(crate) use self::clock::now;
 pub(crate) use self::context::place;
 pub use self::group::TaskGroup;
 pub use self::runtime::{EnterGuard, Handle, Metrics, Runtime};
+pub use self::shutdown::ShutdownReport;
+pub use self::spawn_blocking::spawn_blocking;
 pub(crate) use self::timers::{Timer, advance_virtual_time};
 pub use self::yield_now::{YieldNow, yield_now};
 use crate::task::JoinHandle;
@@ -126,6 +130,34 @@ where
     context::expect_current("`spawn`")
         .home()
         .spawn(future, None, Location::caller())
+}
+
+/// Spawns a task with a name, which shows wherever the task is printed. Otherwise like [`spawn`].
+///
+/// # Panics
+///
+/// Outside a runtime.
+///
+/// # Examples
+///
+/// ```
+/// wakeful::block_on(async {
+///     let task = wakeful::spawn_named("answer", async { panic!("at once") });
+///     let error = task.await.unwrap_err();
+///     assert!(error.to_string().contains("`answer`"));
+/// # Err::<(), _>(error)
+/// }).unwrap_err();
+/// ```
+#[track_caller]
+pub fn spawn_named<F>(name: &str, future: F) -> JoinHandle<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    let context = context::expect_current("`spawn_named`");
+    context
+        .home()
+        .spawn(future, Some(name.into()), Location::caller())
 }
 
 /// Spawns a task that stays on this thread, so its future need not be `Send`.

@@ -22,11 +22,13 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize as Counter;
 use std::sync::atomic::Ordering::SeqCst;
 use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
 
 use loom::sync::Mutex;
 use loom::thread::{self, JoinHandle as ThreadHandle};
 
 use super::block_on::MainWaker;
+use super::builder::Threads;
 use super::clock::Clock;
 use super::core::Core;
 use super::idle::{Idle, Parker};
@@ -37,7 +39,9 @@ use super::registry::Registry;
 use super::seat::{Claim, Seat};
 use super::shared::{Home, Remote, Shared};
 use super::watch::Watch;
+use crate::blocking::Limits;
 use crate::reactor::Reactors;
+use crate::sys::clock::Deadline;
 use crate::task::{self, JoinHandle, Meta, Ran, Runnable, Schedule, TaskId, TaskRef};
 use crate::util::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use crate::util::sync::atomic::{AtomicBool, AtomicUsize};
@@ -759,9 +763,9 @@ fn a_registration_that_meets_the_close_ends_its_task_or_is_refused() {
     });
 }
 
-/// One core is retired by its worker, the other out of its seat.
+/// One core is retired by its worker, the other is given up out of its seat.
 #[test]
-fn the_last_core_to_be_retired_ends_what_either_left() {
+fn the_only_worker_thread_ends_what_was_left_on_either_core() {
     model(|| {
         let (shared, mut others) = runtime(2);
         let futures = [Tracked::default(), Tracked::default()];
@@ -770,7 +774,7 @@ fn the_last_core_to_be_retired_ends_what_either_left() {
             let (home, core) = (home(&shared, 1), others.pop().expect("core 1"));
             move || {
                 let handle = home.spawn(future, None, Location::caller());
-                shared.retire(core);
+                retire_at_the_end(&shared, core);
                 handle
             }
         });
@@ -779,6 +783,75 @@ fn the_last_core_to_be_retired_ends_what_either_left() {
         let [first, second] = futures;
         first.was_cancelled(worker.join().unwrap());
         second.was_cancelled(handle);
+        is_kept_by_nobody(shared);
+    });
+}
+
+/// The runner drops the future, or the one who ends the runtime does, and either may find the other at it.
+#[test]
+fn a_task_polled_as_the_runtime_ends_is_ended_once() {
+    model(|| {
+        let shared = runtime(1).0;
+        let future = Tracked::default();
+        let handle = home(&shared, 0).spawn(future.pending(), None, Location::caller());
+        let polling = thread::spawn({
+            let shared = shared.clone();
+            move || work_injected(&shared)
+        });
+        shared.close();
+        polling.join().unwrap();
+        drop(future.waker.lock().unwrap().take()); // if it was polled
+        future.was_cancelled(handle);
+        assert_eq!(shared.remotes[0].registry.len(), 0);
+        is_kept_by_nobody(shared);
+    });
+}
+
+/// The thread that waits gives up on worker 1, and ends what is left, as that comes back from its poll.
+#[test]
+fn a_worker_that_comes_back_as_it_is_given_up_ends_what_is_its_own() {
+    model(|| {
+        let (shared, mut others) = runtime(2);
+        let futures = [Tracked::default(), Tracked::default()];
+        let handles =
+            [0, 1].map(|n| home(&shared, n).spawn(futures[n].pending(), None, Location::caller()));
+        let worker = thread::spawn({
+            let (shared, core) = (shared.clone(), others.pop().expect("core 1"));
+            move || {
+                shared
+                    .injector
+                    .pop(1, |task| finish_poll(&shared, task.run(0)));
+                retire_at_the_end(&shared, core);
+            }
+        });
+        shared.close();
+        shared.end_the_rest();
+        worker.join().unwrap();
+        for (future, handle) in futures.into_iter().zip(handles) {
+            drop(future.waker.lock().unwrap().take());
+            future.was_cancelled(handle);
+        }
+        assert_eq!(shared.report().tasks_dropped, 2);
+        is_kept_by_nobody(shared);
+    });
+}
+
+#[test]
+fn whoever_waits_for_the_end_is_woken_by_the_last() {
+    model(|| {
+        let (shared, mut others) = runtime(2);
+        shared.ending.expect_threads(1);
+        let worker = thread::spawn({
+            let (shared, core) = (shared.clone(), others.pop().expect("core 1"));
+            move || {
+                retire_at_the_end(&shared, core);
+                shared.ending.thread_ended();
+            }
+        });
+        shared.close();
+        assert!(shared.ending.wait(Deadline::after(Duration::MAX)));
+        assert!(shared.report().is_clean());
+        worker.join().unwrap();
         is_kept_by_nobody(shared);
     });
 }
@@ -1058,10 +1131,25 @@ fn runtime(workers_count: usize) -> (Arc<Shared>, Vec<Core>) {
     let reactors = Reactors::new(workers_count).expect("descriptors");
     let others = cores.split_off(1);
     let seat = Seat::new(cores.pop().expect("core 0"));
-    (
-        Arc::new(Shared::new(remotes, reactors, seat, Clock::System, 128)),
-        others,
-    )
+    let threads = Threads {
+        name: "model".to_owned(),
+        stack_size: None,
+    };
+    let blocking = Limits {
+        threads_max: 1,
+        queue_max: 1,
+        idle: Duration::MAX,
+    };
+    let shared = Shared::new(
+        remotes,
+        reactors,
+        seat,
+        Clock::System,
+        128,
+        threads,
+        blocking,
+    );
+    (Arc::new(shared), others)
 }
 
 fn home(shared: &Arc<Shared>, core: usize) -> Arc<Home> {
@@ -1082,6 +1170,14 @@ fn close_elsewhere(shared: &Arc<Shared>) -> ThreadHandle<()> {
     thread::spawn(move || shared.close())
 }
 
+/// As a worker that sees between two tasks that the runtime has been closed.
+fn retire_at_the_end(shared: &Arc<Shared>, core: Core) {
+    while !shared.is_closed() {
+        thread::yield_now();
+    }
+    shared.retire(core);
+}
+
 /// What is still queued would keep it, by way of the task and its scheduler.
 fn is_kept_by_nobody(shared: Arc<Shared>) {
     assert!(
@@ -1095,6 +1191,22 @@ fn run_injected(shared: &Shared) {
     shared
         .injector
         .pop(usize::MAX, |task| assert!(matches!(task.run(0), Ran::Idle)));
+}
+
+/// The same, where the task may end in its poll.
+fn work_injected(shared: &Shared) {
+    shared
+        .injector
+        .pop(usize::MAX, |task| finish_poll(shared, task.run(0)));
+}
+
+/// As `Worker::poll`.
+fn finish_poll(shared: &Shared, ran: Ran) {
+    match ran {
+        Ran::Complete(key) => shared.remotes[key.core as usize].registry.remove(key),
+        Ran::Idle => {}
+        Ran::Again(_) => unreachable!("nobody wakes it"),
+    }
 }
 
 /// A future that never finishes, and what becomes of it.

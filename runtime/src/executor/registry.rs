@@ -1,12 +1,12 @@
-//! The live tasks of one core, so that a shutdown can end them all.
+//! The live tasks of one core, or of one thread, so that a shutdown can end them all and name what it cannot.
 
-use crate::task::{RegistryKey, TaskRef};
+use crate::task::{RegistryKey, TaskInfo, TaskRef};
 use crate::util::slab::Slab;
 use crate::util::sync::Mutex;
 
 /// Tasks that have been spawned and have not completed.
 ///
-/// One per core, so that `spawn` takes no lock that another worker takes; only a task that completes on another worker
+/// One per core, and one per thread for its local tasks, so that `spawn` takes no lock that another worker takes; only a task that completes on another worker
 /// than the one that spawned it comes here from there.
 #[derive(Debug)]
 pub(crate) struct Registry {
@@ -18,12 +18,14 @@ pub(crate) struct Registry {
 struct Tasks {
     live: Slab<TaskRef>,
     closed: bool,
+    /// Tasks removed since.
+    ended_count: usize,
 }
 
 impl Registry {
-    pub(crate) fn new(core: usize) -> Self {
+    pub(crate) fn new(core: u32) -> Self {
         Self {
-            core: core as u32,
+            core,
             tasks: Mutex::new(Tasks::default()),
         }
     }
@@ -48,7 +50,12 @@ impl Registry {
     /// Lets go of a task that has completed.
     pub(crate) fn remove(&self, key: RegistryKey) {
         debug_assert_eq!(key.core, self.core);
-        let removed = self.tasks.lock().live.remove(key.index as usize);
+        let removed = {
+            let mut tasks = self.tasks.lock();
+            let removed = tasks.live.remove(key.index as usize);
+            tasks.ended_count += usize::from(tasks.closed && removed.is_some());
+            removed
+        };
         drop(removed); // may free the task; not under the lock
     }
 
@@ -56,13 +63,40 @@ impl Registry {
         self.tasks.lock().live.len()
     }
 
-    /// Refuses tasks from now on, and ends those that live.
+    /// How many tasks have been let go of since the registry was closed.
+    pub(crate) fn ended_count(&self) -> usize {
+        self.tasks.lock().ended_count
+    }
+
+    /// Refuses tasks from now on, and ends those that live, except those that another thread is polling or ending.
+    ///
+    /// Several threads may do so at once. Each task stays until it is complete: whoever is stuck in it keeps no other from
+    /// being ended, and can be named.
     pub(crate) fn close(&self) {
-        let live = {
-            let mut tasks = self.tasks.lock();
-            tasks.closed = true;
-            tasks.live.take_all()
-        };
-        live.for_each(|task| task.shutdown());
+        self.tasks.lock().closed = true;
+        let mut from = 0;
+        while let Some((index, task)) = self.first_from(from) {
+            from = index + 1;
+            task.shutdown();
+            if task.is_complete() {
+                self.remove(task.header().key());
+            }
+        }
+    }
+
+    /// Adds the tasks that some thread is in to `running`, and says how many there are in all.
+    pub(crate) fn survey(&self, running: &mut Vec<TaskInfo>) -> usize {
+        let tasks = self.tasks.lock();
+        let live = (tasks.live.iter()).filter(|(_, task)| !task.is_complete());
+        live.inspect(|(_, task)| running.extend(task.is_running().then(|| task.info())))
+            .count()
+    }
+
+    fn first_from(&self, from: usize) -> Option<(usize, TaskRef)> {
+        let tasks = self.tasks.lock();
+        tasks
+            .live
+            .first_from(from)
+            .map(|(index, task)| (index, task.clone()))
     }
 }

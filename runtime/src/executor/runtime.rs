@@ -6,11 +6,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
+use std::time::Duration;
 
 use super::block_on::block_on;
 use super::builder::Builder;
 use super::context::{self, Context, Entered};
 use super::shared::{Home, Shared};
+use super::shutdown::ShutdownReport;
+use crate::sys::clock::Deadline;
 use crate::task::{self, JoinHandle, Meta};
 
 /// A running runtime: its workers, their reactors and all tasks.
@@ -20,8 +23,10 @@ use crate::task::{self, JoinHandle, Meta};
 ///
 /// Dropping the runtime shuts it down: every worker finishes the poll it is in, every task and every waker is dropped, on
 /// the thread that may drop it, and the threads end. The drop waits for that, except inside a task of the runtime itself,
-/// where it only begins it. What outlives the runtime is harmless: a waker does nothing, `spawn` drops its future
-/// and gives a handle that says cancelled, a wait on a socket fails with an error.
+/// where it only begins it. It waits for at most five seconds, then leaves threads that are stuck in a poll behind, and for no
+/// blocking closure at all; [`shutdown`](Self::shutdown) lets you choose, and reports. What outlives the runtime is
+/// harmless: a waker does nothing, `spawn` drops its future and gives a handle that says cancelled, a wait on a socket fails
+/// with an error.
 ///
 /// # Examples
 ///
@@ -40,7 +45,8 @@ use crate::task::{self, JoinHandle, Meta};
 /// ```
 pub struct Runtime {
     handle: Handle,
-    threads: Vec<thread::JoinHandle<()>>,
+    /// Those of the workers; `None` when the end has begun.
+    threads: Option<Vec<thread::JoinHandle<()>>>,
 }
 
 impl Runtime {
@@ -56,7 +62,7 @@ impl Runtime {
     pub(super) fn from_parts(home: Arc<Home>, threads: Vec<thread::JoinHandle<()>>) -> Self {
         Self {
             handle: Handle { home },
-            threads,
+            threads: Some(threads),
         }
     }
 
@@ -92,23 +98,82 @@ impl Runtime {
         self.handle.spawn(future)
     }
 
+    /// Runs a closure that blocks, on a thread for such; see [`wakeful::spawn_blocking`](crate::spawn_blocking).
+    #[track_caller]
+    pub fn spawn_blocking<C, T>(&self, closure: C) -> JoinHandle<T>
+    where
+        C: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        self.handle.spawn_blocking(closure)
+    }
+
     /// Makes this the thread's current runtime until the guard is dropped; see [`Handle::enter`].
     pub fn enter(&self) -> EnterGuard<'_> {
         self.handle.enter()
     }
-}
 
-impl Drop for Runtime {
-    fn drop(&mut self) {
+    /// Ends the runtime and says what became of it.
+    ///
+    /// Nothing begins any more: what is spawned is dropped, and its handle says cancelled. Every worker finishes the poll it is in;
+    /// then all tasks are dropped. Blocking closures that wait for a thread are dropped, those that run have until the deadline to
+    /// return, which is `deadline` from now. This returns as soon as everything has ended.
+    ///
+    /// What has not by then is left behind and [reported](ShutdownReport): a thread that is stuck in a poll or in a blocking
+    /// closure goes on, and what belongs to it is leaked unless it comes back. All other tasks are dropped all the same.
+    ///
+    /// Inside a task of the runtime itself this does not wait, or it would wait for itself: it begins the shutdown and reports
+    /// at once, and the calling task is among what is not over yet. Inside a blocking closure of the runtime it waits, for the
+    /// others.
+    ///
+    /// The deadline does not interrupt a destructor. With a single worker the calling thread drops the tasks itself, with several
+    /// only those that are left at the deadline.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let runtime = wakeful::Builder::new().workers(2).build()?;
+    /// runtime.spawn(std::future::pending::<()>());
+    /// let closure = runtime.spawn_blocking(|| std::thread::sleep(Duration::from_millis(10)));
+    ///
+    /// let report = runtime.shutdown(Duration::from_secs(10));
+    /// assert!(report.is_clean(), "{report}");
+    /// assert_eq!(report.tasks_dropped, 1);
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn shutdown(mut self, deadline: Duration) -> ShutdownReport {
+        self.end(deadline, false);
+        self.handle.home.shared.report()
+    }
+
+    /// Begins the end, if that has not been done, and waits for it where that is possible; for closures unless they are `spared`.
+    fn end(&mut self, limit: Duration, closures_are_spared: bool) {
+        let Some(threads) = self.threads.take() else {
+            return;
+        };
+        let deadline = Deadline::after(limit);
         let shared = &self.handle.home.shared;
         shared.close();
         if context::current().is_some_and(|context| context.is_part_of(shared)) {
             return; // to wait for the threads would be to wait for this one
         }
-        for thread in self.threads.drain(..) {
+        let all_ended = shared.ending.wait(deadline);
+        shared.end_the_rest();
+        let ended = (threads.into_iter()).filter(|thread| all_ended || thread.is_finished());
+        for thread in ended {
             let _ = thread.join(); // a panic outside of tasks has been reported by its thread
         }
-        shared.wait_until_finished();
+        shared
+            .blocking
+            .wait_until_departed(closures_are_spared, deadline);
+    }
+}
+
+impl Drop for Runtime {
+    fn drop(&mut self) {
+        self.end(DROP_DEADLINE, true);
     }
 }
 
@@ -168,6 +233,16 @@ impl Handle {
     {
         self.home
             .spawn(future, Some(name.into()), Location::caller())
+    }
+
+    /// Runs a closure that blocks, on a thread for such; see [`wakeful::spawn_blocking`](crate::spawn_blocking).
+    #[track_caller]
+    pub fn spawn_blocking<C, T>(&self, closure: C) -> JoinHandle<T>
+    where
+        C: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        self.home.spawn_blocking(closure, Location::caller())
     }
 
     /// Calls `make` on the thread of `worker` and runs the future it returns there, and nowhere else.
@@ -268,6 +343,9 @@ impl Handle {
                 .map(|remote| remote.timers.len())
                 .sum(),
             stale_events: reactors().map(|reactor| reactor.stale_events_count()).sum(),
+            blocking_threads: shared.blocking.threads_count(),
+            blocking_threads_refused: shared.blocking.refused_count(),
+            blocking_closures: shared.blocking.outstanding(),
         }
     }
 
@@ -338,4 +416,14 @@ pub struct Metrics {
     pub timers: usize,
     /// Events that arrived for a descriptor that was gone, since the start.
     pub stale_events: u64,
+    /// Threads for blocking closures.
+    pub blocking_threads: usize,
+    /// Threads for blocking closures that the system has refused, since the start.
+    pub blocking_threads_refused: u64,
+    /// Blocking closures that run or wait for a thread.
+    pub blocking_closures: usize,
 }
+
+/// How long the drop of a runtime waits for its workers. Only a poll that never ends, or a machine that stands still, takes
+/// longer than this; and who stops a service usually kills it after ten seconds, which leaves time for what comes after the drop.
+const DROP_DEADLINE: Duration = Duration::from_secs(5);

@@ -142,6 +142,11 @@ impl Seat {
         None
     }
 
+    /// Whether the end has begun.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.state.lock().closed
+    }
+
     /// Nobody gets the core any more. Returns it if it lay here.
     #[must_use]
     pub(crate) fn close(&self) -> Option<Core> {

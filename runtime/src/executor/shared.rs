@@ -1,12 +1,13 @@
 //! What the workers of one runtime share.
 
 use std::panic::Location;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Condvar, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use super::builder::Threads;
 use super::clock::Clock;
-use super::context::{self, Context};
+use super::context;
 use super::core::Core;
 use super::idle::{Idle, Parker};
 use super::injector::Injector;
@@ -14,8 +15,10 @@ use super::local::Pinned;
 use super::queue::Stealer;
 use super::registry::Registry;
 use super::seat::Seat;
+use super::shutdown::Ending;
 use super::timers::Timers;
 use super::watch::Watch;
+use crate::blocking::{Limits, Pool};
 use crate::reactor::Reactors;
 use crate::sys;
 use crate::task::{self, Due, JoinHandle, Meta, Runnable, Schedule, TaskRef};
@@ -23,7 +26,7 @@ use crate::util::cache_padded::CachePadded;
 use crate::util::sync::Mutex;
 use crate::util::sync::atomic::{
     AtomicBool, AtomicUsize,
-    Ordering::{AcqRel, Acquire, Release},
+    Ordering::{Acquire, Release},
 };
 
 /// The common state of a runtime.
@@ -42,12 +45,12 @@ pub(crate) struct Shared {
     pub(super) poll_budget: u32,
     /// Live tasks that are not `Send`, on all threads.
     pub(super) local_tasks_count: AtomicUsize,
+    /// Where they are registered, for each thread that runs some: for the report of a shutdown.
+    pub(super) locals: Mutex<Vec<Arc<Registry>>>,
+    pub(super) blocking: Arc<Pool>,
+    pub(super) threads: Threads,
     started: Duration,
-    closed: AtomicBool,
-    /// Cores that have not been given up for good.
-    cores_left: AtomicUsize,
-    /// Whether everything has been dropped. Waited for by a thread outside, so a plain lock and condition.
-    finished: (std::sync::Mutex<bool>, Condvar),
+    pub(super) ending: Ending,
 }
 
 impl Shared {
@@ -57,8 +60,12 @@ impl Shared {
         seat: Seat,
         clock: Clock,
         poll_budget: u32,
+        threads: Threads,
+        blocking: Limits,
     ) -> Self {
         Self {
+            threads,
+            blocking: Arc::new(Pool::new(blocking)),
             injector: Injector::new(),
             idle: Idle::new(remotes.len()),
             watch: Watch::default(),
@@ -67,10 +74,9 @@ impl Shared {
             clock,
             poll_budget,
             local_tasks_count: AtomicUsize::new(0),
+            locals: Mutex::default(),
             started: sys::clock::now(),
-            closed: AtomicBool::new(false),
-            cores_left: AtomicUsize::new(remotes.len()),
-            finished: Default::default(),
+            ending: Ending::new(remotes.len()),
             remotes,
         }
     }
@@ -108,68 +114,6 @@ impl Shared {
             self.reactors.get(worker).wake_up();
         }
     }
-
-    pub(super) fn is_closed(&self) -> bool {
-        self.closed.load(Relaxed) // a hint to leave; what must not be missed is under locks
-    }
-
-    /// Begins the shutdown: no worker polls another task after the one it is polling.
-    pub(super) fn close(self: &Arc<Self>) {
-        // First: whoever sees the flag and gives core 0 back finds the seat closed, and does not get the core again.
-        let core = self.seat.close();
-        self.closed.store(true, Release);
-        for worker in 0..self.workers_count() {
-            self.notify(worker);
-        }
-        self.watch.call();
-        if let Some(core) = core {
-            self.retire(core);
-        }
-    }
-
-    /// Gives up a core for good. The last one takes everything else with it.
-    pub(super) fn retire(self: &Arc<Self>, core: Core) {
-        let index = core.index();
-        drop(core);
-        if self.cores_left.fetch_sub(1, AcqRel) == 1 {
-            self.finish(index);
-        }
-    }
-
-    /// Drops what is left, on the thread of the last core. No task is being polled any more.
-    ///
-    /// The order matters: queues refuse first, so that a task that is woken while it ends goes nowhere; then every live
-    /// task ends, wherever its references are; then the sockets learn that nobody will turn their reactor.
-    fn finish(self: &Arc<Self>, core: usize) {
-        let home = Arc::new(Home {
-            shared: self.clone(),
-            core,
-        });
-        let _context = context::enter(Context::Finisher(home).into());
-        self.injector.close();
-        for remote in &self.remotes {
-            remote.arrivals.close();
-            remote.registry.close();
-        }
-        self.reactors.iter().for_each(|reactor| reactor.close());
-        self.remotes.iter().for_each(|remote| remote.timers.close());
-        *self
-            .finished
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = true;
-        self.finished.1.notify_all();
-    }
-
-    /// Blocks until everything has been dropped.
-    pub(super) fn wait_until_finished(&self) {
-        let finished = self
-            .finished
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        drop(self.finished.1.wait_while(finished, |finished| !*finished));
-    }
 }
 
 /// What others see of a worker.
@@ -189,7 +133,7 @@ impl Remote {
         Self {
             stealer: core.stealer(),
             parker: Parker::new(),
-            registry: Registry::new(core.index()),
+            registry: Registry::new(core.index() as u32),
             timers: Timers::new(clock.now()),
             arrivals: Arrivals::default(),
             tick: CachePadded::default(),
@@ -356,14 +300,17 @@ impl Arrivals {
         std::mem::take(&mut list.waiting)
     }
 
-    fn close(&self) {
+    /// Refuses tasks from now on, ends those that wait, and says how many that were.
+    pub(super) fn close(&self) -> usize {
         let waiting = {
             let mut list = self.list.lock();
             list.closed = true;
             std::mem::take(&mut list.waiting)
         };
+        let count = waiting.len();
         waiting
             .into_iter()
             .for_each(|arrival| arrival.task.shutdown());
+        count
     }
 }

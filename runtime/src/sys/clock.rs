@@ -19,9 +19,37 @@ pub(crate) fn now() -> Duration {
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
+/// A moment up to which somebody waits; it may be never.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Deadline(Option<Duration>);
+
+impl Deadline {
+    /// `limit` from now.
+    pub(crate) fn after(limit: Duration) -> Self {
+        Self(now().checked_add(limit))
+    }
+
+    /// How long it is until then: nothing when it has passed, [`Duration::MAX`] when it is never.
+    pub(crate) fn remaining(self) -> Duration {
+        match self.0 {
+            Some(at) => at.saturating_sub(now()),
+            None => Duration::MAX,
+        }
+    }
+}
+
 #[cfg(all(test, not(loom)))]
 mod tests {
-    use super::now;
+    use super::*;
+
+    #[test]
+    fn a_deadline_passes_and_the_farthest_never_does() {
+        assert_eq!(Deadline::after(Duration::ZERO).remaining(), Duration::ZERO);
+        let hour = Duration::from_secs(3600);
+        let remaining = Deadline::after(hour).remaining();
+        assert!(hour / 2 < remaining && remaining <= hour);
+        assert_eq!(Deadline::after(Duration::MAX).remaining(), Duration::MAX);
+    }
 
     #[test]
     fn it_never_goes_back() {

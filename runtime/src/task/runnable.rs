@@ -3,9 +3,9 @@
 use std::fmt;
 use std::ptr::NonNull;
 
-use super::RegistryKey;
 use super::header::Header;
 use super::raw::Task;
+use super::{RegistryKey, TaskInfo};
 
 /// The right and the duty to run a task once.
 ///
@@ -52,6 +52,7 @@ pub(crate) enum Ran {
 }
 
 /// The registry's reference.
+#[derive(Clone)]
 pub(crate) struct TaskRef(pub(super) Task);
 
 impl TaskRef {
@@ -68,6 +69,21 @@ impl TaskRef {
     /// runs the task again.
     pub(crate) fn shutdown(&self) {
         self.0.shutdown();
+    }
+
+    /// Whether the future is gone and the result written.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.header().state.is_complete()
+    }
+
+    /// Whether a thread is in the future's poll or in its destructor at this moment.
+    pub(crate) fn is_running(&self) -> bool {
+        self.header().state.is_taken() && !self.is_complete()
+    }
+
+    /// Which task it is.
+    pub(crate) fn info(&self) -> TaskInfo {
+        TaskInfo::new(self.header())
     }
 
     pub(crate) fn header(&self) -> &Header {

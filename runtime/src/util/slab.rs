@@ -79,6 +79,15 @@ impl<T> Slab<T> {
         Some(value)
     }
 
+    /// The stored value with the lowest key that is not below `from`.
+    pub(crate) fn first_from(&self, from: usize) -> Option<(usize, &T)> {
+        let entries = self.entries.iter().enumerate().skip(from);
+        entries.into_iter().find_map(|(key, entry)| match entry {
+            Entry::Occupied(value) => Some((key, value)),
+            Entry::Vacant(_) => None,
+        })
+    }
+
     /// Every stored value with its key.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (usize, &T)> {
         self.entries
@@ -125,7 +134,14 @@ mod tests {
             ["a", "d", "c", "e"]
         );
         assert_eq!(slab.len(), 4);
-        assert_eq!(slab.take_all().count(), 4);
+        assert_eq!(slab.remove(2), Some("c"));
+        assert_eq!(slab.first_from(1), Some((1, &"d")));
+        assert_eq!(slab.first_from(2), Some((3, &"e")));
+        assert_eq!(slab.first_from(4), None);
+        assert_eq!(slab.insert_with(|_| "c"), 2);
+        for key in 0..4 {
+            slab.remove(key);
+        }
         assert!(slab.is_empty());
     }
 }

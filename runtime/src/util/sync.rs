@@ -2,9 +2,9 @@
 //!
 //! A model checker can only explore what it sees, so the protocols between threads (task state, queues, parking,
 //! readiness) name their atomics, locks, cells, thread-locals and `park` through this module. An ordinary build gets the
-//! standard ones with two small changes of interface:
+//! standard ones with small changes of interface:
 //!
-//! * [`Mutex`] has no poisoning. A panic can only leave a lock of ours through user code, and no user code runs under
+//! * [`Mutex`] and [`Condvar`] have no poisoning. A panic can only leave a lock of ours through user code, and no user code runs under
 //!   one: wakers are called, and futures dropped, after the guard is gone.
 //! * [`UnsafeCell`] lends its pointer to a closure, as loom's does, so that a model sees how long an access lasts.
 //!
@@ -49,6 +49,8 @@ use loom::sync as imp;
 #[cfg(not(loom))]
 use std::sync as imp;
 
+use std::time::Duration;
+
 pub(crate) use imp::MutexGuard;
 
 /// A mutual-exclusion lock without poisoning.
@@ -66,5 +68,43 @@ impl<T> Mutex<T> {
         self.0
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// What threads wait for that hold a [`Mutex`] together with this.
+#[derive(Debug)]
+pub(crate) struct Condvar(imp::Condvar);
+
+impl Condvar {
+    pub(crate) fn new() -> Self {
+        Self(imp::Condvar::new())
+    }
+
+    /// Releases the lock until there is a notification, or for no reason at all.
+    pub(crate) fn wait<'a, T>(&self, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
+        self.0
+            .wait(guard)
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// The same for at most `timeout`, and says whether that is over. Under loom it never is.
+    pub(crate) fn wait_timeout<'a, T>(
+        &self,
+        guard: MutexGuard<'a, T>,
+        timeout: Duration,
+    ) -> (MutexGuard<'a, T>, bool) {
+        let (guard, result) = self
+            .0
+            .wait_timeout(guard, timeout)
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        (guard, result.timed_out())
+    }
+
+    pub(crate) fn notify_one(&self) {
+        self.0.notify_one();
+    }
+
+    pub(crate) fn notify_all(&self) {
+        self.0.notify_all();
     }
 }
