@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, mpsc};
 use std::task::Waker;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use futures::channel::oneshot;
 use wakeful::{Handle, Runtime};
-use wakeful_tests::process::{fds_count, threads_count};
+use wakeful_tests::process::{anonymous_bytes, fds_count, threads_count};
 use wakeful_tests::runtimes::runtime;
 use wakeful_tests::watchdog::LIMIT;
 use wakeful_tests::{Drops, PanicOnDrop, Parked, alone, eventually, panic_of, within, yields};
@@ -675,4 +676,443 @@ fn a_block_on_that_begins_while_it_goes_on_ends() {
             assert_eq!(ran.load(SeqCst), 3);
         }
     });
+}
+
+// With a deadline, and a report.
+
+/// Longer than anything here takes that does end.
+const AMPLE: Duration = Duration::from_secs(20);
+/// Long enough for the deadline to be a wait.
+const SHORT: Duration = Duration::from_millis(50);
+
+/// A poll or a closure that does not come back until this is dropped.
+struct Stuck(#[expect(dead_code, reason = "it is dropped")] mpsc::Sender<()>);
+
+impl Stuck {
+    /// The other end: call it, and it is stuck. The receiver hears that it is.
+    fn new() -> (Self, impl FnOnce() + Send, mpsc::Receiver<()>) {
+        let ((release, held), (begins, begun)) = (mpsc::channel::<()>(), mpsc::channel());
+        let hold = move || {
+            begins.send(()).unwrap();
+            let _ = held.recv();
+        };
+        (Self(release), hold, begun)
+    }
+}
+
+#[test]
+fn a_shutdown_that_ends_everything_says_so() {
+    for_each_size([1, 2, 4], |workers| {
+        let runtime = runtime(workers);
+        let drops = Drops::new();
+        let guards = [(); 10].map(|()| drops.guard());
+        for guard in guards {
+            drop(runtime.spawn(async move { (pending::<()>().await, drop(guard)) }));
+        }
+        let (guard, pinned) = (drops.guard(), drops.guard());
+        let closure = runtime.spawn_blocking(move || drop(guard));
+        runtime.block_on(closure).unwrap();
+        let pin = move || async move { (pending::<()>().await, drop(pinned)) };
+        drop(runtime.handle().spawn_pinned(workers - 1, pin));
+        let began = Instant::now();
+        let report = runtime.shutdown(AMPLE);
+        assert!(began.elapsed() < AMPLE / 2, "it returns when all has ended");
+        assert!(report.is_clean(), "{report}");
+        assert_eq!(report.tasks_dropped, 11, "{report}");
+        assert_eq!(drops.count(), 12);
+        assert_eq!((report.tasks_stuck.len(), report.tasks_leaked), (0, 0));
+        assert_eq!(report.closures_cancelled.len(), 0);
+    });
+}
+
+#[test]
+fn local_tasks_that_a_shutdown_ends_are_counted() {
+    for_each_size([2, 4], |workers| {
+        let runtime = runtime(workers);
+        let started = runtime.handle().spawn_pinned(1, || async {
+            for _ in 0..5 {
+                drop(wakeful::spawn_local(pending::<()>()));
+            }
+        });
+        runtime.block_on(started).unwrap();
+        let report = runtime.shutdown(AMPLE);
+        assert!(report.is_clean(), "{report}");
+        assert_eq!(report.tasks_dropped, 5);
+    });
+}
+
+#[test]
+fn a_closure_that_runs_has_until_the_deadline() {
+    for_each_size([1, 2], |workers| {
+        let runtime = runtime(workers);
+        let (stuck, hold, begun) = Stuck::new();
+        let closure = runtime.spawn_blocking(hold);
+        begun.recv().unwrap();
+        let shutdown = thread::spawn(move || runtime.shutdown(AMPLE));
+        thread::sleep(SHORT);
+        assert!(!shutdown.is_finished());
+        drop(stuck);
+        let report = shutdown.join().unwrap();
+        assert!(report.is_clean(), "{report}");
+        assert!(futures::executor::block_on(closure).is_ok());
+    });
+}
+
+#[test]
+fn a_stuck_closure_is_reported_with_the_line_that_spawned_it() {
+    for_each_size([1, 2], |workers| {
+        let runtime = runtime(workers);
+        let (_stuck, hold, begun) = Stuck::new();
+        let (line, closure) = (line!(), runtime.spawn_blocking(hold));
+        begun.recv().unwrap();
+        let began = Instant::now();
+        let report = runtime.shutdown(SHORT);
+        assert!(began.elapsed() >= SHORT && began.elapsed() < AMPLE / 2);
+        assert!(!report.is_clean());
+        let [running] = &report.closures_running[..] else {
+            panic!("{report}")
+        };
+        assert_eq!(running.id(), closure.id());
+        assert_eq!(
+            (running.location().file(), running.location().line()),
+            (file!(), line)
+        );
+        assert_eq!(report.workers_stuck, [0; 0]);
+        let text = format!("the blocking closure of {running} still runs");
+        assert!(report.to_string().contains(&text), "{report}");
+    });
+}
+
+#[test]
+fn closures_that_wait_are_cancelled_and_reported() {
+    for_each_size([1, 2], |workers| {
+        let runtime = wakeful::Builder::new()
+            .workers(workers)
+            .blocking_threads_max(1)
+            .build()
+            .unwrap();
+        let drops = Drops::new();
+        let (stuck, hold, begun) = Stuck::new();
+        let first = runtime.spawn_blocking(hold);
+        begun.recv().unwrap();
+        let waiting: Vec<_> = (0..5)
+            .map(|_| {
+                let guard = drops.guard();
+                runtime.spawn_blocking(move || panic!("it runs: {guard:?}"))
+            })
+            .collect();
+        let shutdown = thread::spawn(move || runtime.shutdown(AMPLE));
+        // They are cancelled at once, not at the deadline.
+        let ids: Vec<_> = waiting.iter().map(wakeful::JoinHandle::id).collect();
+        for handle in waiting {
+            let result: Result<(), _> = futures::executor::block_on(handle);
+            assert!(result.unwrap_err().is_cancelled());
+        }
+        assert_eq!(drops.count(), 5);
+        assert!(!first.is_finished());
+        drop(stuck);
+        let report = shutdown.join().unwrap();
+        let cancelled: Vec<_> = report.closures_cancelled.iter().map(|c| c.id()).collect();
+        assert_eq!(cancelled, ids);
+        assert!(report.is_clean(), "what was cancelled has ended: {report}");
+    });
+}
+
+#[test]
+fn a_stuck_poll_is_reported_and_all_other_tasks_are_dropped() {
+    for_each_size([2, 4], |workers| {
+        let runtime = runtime(workers);
+        let drops = Drops::new();
+        let (stuck, hold, begun) = Stuck::new();
+        let guard = drops.guard();
+        let future = async move {
+            hold();
+            pending::<()>().await;
+            drop(guard);
+        };
+        let line = line!() + 1;
+        let task = runtime.handle().spawn_named("stuck", future);
+        begun.recv().unwrap();
+        for _ in 0..100 {
+            let guard = drops.guard();
+            drop(runtime.spawn(async move { (pending::<()>().await, drop(guard)) }));
+        }
+        let handle = runtime.handle().clone();
+        let began = Instant::now();
+        let shutdown = thread::spawn(move || runtime.shutdown(4 * SHORT));
+        eventually("the others do not wait for the deadline", || {
+            drops.count() == 100
+        });
+        let report = shutdown.join().unwrap();
+        assert!(began.elapsed() >= 4 * SHORT);
+        assert!(!report.is_clean());
+        assert_eq!(report.tasks_dropped, 100, "{report}");
+        assert_eq!((report.workers_stuck.len(), report.tasks_leaked), (1, 0));
+        let [left] = &report.tasks_stuck[..] else {
+            panic!("{report}")
+        };
+        assert_eq!((left.id(), left.name()), (task.id(), Some("stuck")));
+        assert_eq!(
+            (left.location().file(), left.location().line()),
+            (file!(), line)
+        );
+        let text = format!("task {} `stuck` (spawned at {}:{line}:", task.id(), file!());
+        assert!(report.to_string().contains(&text), "{report}");
+        // It comes back, and then its thread ends it.
+        drop(stuck);
+        assert!(
+            futures::executor::block_on(task)
+                .unwrap_err()
+                .is_cancelled()
+        );
+        assert_eq!(drops.count(), 101);
+        eventually("it leaves the registry", || handle.metrics().tasks == 0);
+    });
+}
+
+#[test]
+fn when_every_worker_is_stuck_the_other_tasks_are_dropped_at_the_deadline() {
+    for_each_size([2, 4], |workers| {
+        let runtime = runtime(workers);
+        let drops = Drops::new();
+        let stuck: Vec<_> = (0..workers)
+            .map(|worker| {
+                let (stuck, hold, begun) = Stuck::new();
+                drop(runtime.handle().spawn_pinned(worker, || async { hold() }));
+                begun.recv().unwrap();
+                stuck
+            })
+            .collect();
+        let waiting: Vec<_> = (0..50)
+            .map(|_| {
+                let guard = drops.guard();
+                runtime.spawn(async move { drop(guard) })
+            })
+            .collect();
+        let report = runtime.shutdown(SHORT);
+        assert_eq!((drops.count(), report.tasks_dropped), (50, 50), "{report}");
+        assert_eq!(report.workers_stuck.len(), workers);
+        assert_eq!(report.tasks_stuck.len(), workers, "{report}");
+        for task in waiting {
+            let result = futures::executor::block_on(task);
+            assert!(result.unwrap_err().is_cancelled());
+        }
+        drop(stuck);
+    });
+}
+
+#[test]
+fn local_tasks_of_a_stuck_thread_are_leaked_and_reported_until_it_comes_back() {
+    for_each_size([2, 4], |workers| {
+        let runtime = runtime(workers);
+        let drops = Drops::new();
+        let (stuck, hold, begun) = Stuck::new();
+        let guards = [(); 3].map(|()| drops.guard());
+        drop(runtime.handle().spawn_pinned(1, move || async move {
+            for guard in guards {
+                drop(wakeful::spawn_local(async move {
+                    (pending::<()>().await, drop(guard))
+                }));
+            }
+            yields(10).await;
+            hold();
+        }));
+        begun.recv().unwrap();
+        let report = runtime.shutdown(SHORT);
+        assert_eq!(
+            (report.tasks_stuck.len(), report.tasks_leaked),
+            (1, 3),
+            "{report}"
+        );
+        assert_eq!(report.workers_stuck, [1]);
+        assert_eq!(drops.count(), 0);
+        drop(stuck);
+        eventually("their own thread drops them", || drops.count() == 3);
+    });
+}
+
+#[test]
+fn a_stuck_destructor_is_reported_and_keeps_no_other_task_alive() {
+    struct Hold<F: FnOnce()>(Option<F>);
+    impl<F: FnOnce()> Drop for Hold<F> {
+        fn drop(&mut self) {
+            self.0.take().into_iter().for_each(|hold| hold());
+        }
+    }
+    for_each_size([2, 4], |workers| {
+        let runtime = runtime(workers);
+        let drops = Drops::new();
+        let (stuck, hold, begun) = Stuck::new();
+        let hold = Hold(Some(hold));
+        let task = runtime.spawn(async move { (pending::<()>().await, drop(hold)) });
+        for _ in 0..100 {
+            let guard = drops.guard();
+            drop(runtime.spawn(async move { (pending::<()>().await, drop(guard)) }));
+        }
+        runtime.block_on(yields(200));
+        let report = runtime.shutdown(4 * SHORT);
+        begun.recv().unwrap();
+        assert_eq!(drops.count(), 100);
+        assert_eq!(report.tasks_dropped, 100, "{report}");
+        let ids: Vec<_> = report.tasks_stuck.iter().map(|task| task.id()).collect();
+        assert_eq!(ids, [task.id()], "{report}");
+        drop(stuck);
+        assert!(futures::executor::block_on(task).is_err());
+    });
+}
+
+#[test]
+fn a_stuck_main_future_is_reported_as_its_worker() {
+    for_each_size([1, 2], |workers| {
+        let runtime = runtime(workers);
+        let handle = runtime.handle().clone();
+        let (stuck, hold, begun) = Stuck::new();
+        let main = thread::spawn(move || handle.block_on(async { hold() }));
+        begun.recv().unwrap();
+        let drops = Drops::new();
+        let guard = drops.guard();
+        drop(runtime.spawn(async move { (pending::<()>().await, drop(guard)) }));
+        let report = runtime.shutdown(SHORT);
+        assert_eq!(report.workers_stuck, [0], "{report}");
+        assert!(report.tasks_stuck.is_empty());
+        assert_eq!(drops.count(), 1);
+        drop(stuck);
+        main.join().unwrap();
+    });
+}
+
+#[test]
+fn dropped_with_a_stuck_poll_a_runtime_is_gone_within_its_deadline() {
+    for_each_size([2], |workers| {
+        let runtime = runtime(workers);
+        let (stuck, hold, begun) = Stuck::new();
+        drop(runtime.spawn(async { hold() }));
+        begun.recv().unwrap();
+        let began = Instant::now();
+        drop(runtime);
+        assert!(
+            began.elapsed() < Duration::from_secs(15),
+            "the documented five, and a slow machine"
+        );
+        drop(stuck);
+    });
+}
+
+#[test]
+fn dropped_inside_its_own_task_beside_a_stuck_one_the_others_end() {
+    for_each_size([3, 4], |workers| {
+        let runtime = runtime(workers);
+        let drops = Drops::new();
+        let (stuck, hold, begun) = Stuck::new();
+        drop(runtime.spawn(async { hold() }));
+        begun.recv().unwrap();
+        for _ in 0..10 {
+            let guard = drops.guard();
+            drop(runtime.spawn(async move { (pending::<()>().await, drop(guard)) }));
+        }
+        let (owned, owns) = oneshot::channel::<Runtime>();
+        drop(runtime.spawn(async move { drop(owns.await.unwrap()) }));
+        assert!(owned.send(runtime).is_ok());
+        eventually("the others are dropped", || drops.count() == 10);
+        drop(stuck);
+    });
+}
+
+#[test]
+fn inside_its_own_task_a_shutdown_reports_at_once_what_is_not_over() {
+    for_each_size([2, 4], |workers| {
+        let runtime = runtime(workers);
+        let (owned, owns) = oneshot::channel::<Runtime>();
+        let task = runtime.spawn(async move {
+            let began = Instant::now();
+            let report = owns.await.unwrap().shutdown(AMPLE);
+            assert!(began.elapsed() < AMPLE / 2);
+            report
+        });
+        let id = task.id();
+        assert!(owned.send(runtime).is_ok());
+        let report = futures::executor::block_on(task).unwrap();
+        assert!(!report.is_clean());
+        let own = report.tasks_stuck.iter().any(|task| task.id() == id);
+        assert!(own, "the calling task is in its poll: {report}");
+    });
+}
+
+#[test]
+fn inside_its_own_main_future_a_shutdown_reports_at_once_and_the_future_goes_on() {
+    for_each_size([1, 2], |workers| {
+        let runtime = runtime(workers);
+        let handle = runtime.handle().clone();
+        let report = handle.block_on(async {
+            let task = wakeful::spawn(pending::<()>());
+            let report = runtime.shutdown(AMPLE);
+            assert!(task.await.unwrap_err().is_cancelled());
+            report
+        });
+        assert!(report.workers_stuck.contains(&0), "{report}");
+    });
+}
+
+#[test]
+fn inside_a_blocking_closure_of_its_own_a_shutdown_waits_for_the_others_only() {
+    for_each_size([1, 2], |workers| {
+        let runtime = runtime(workers);
+        let (owned, owns) = mpsc::channel::<Runtime>();
+        let closure = runtime.spawn_blocking(move || owns.recv().unwrap().shutdown(AMPLE));
+        let other = runtime.spawn_blocking(|| thread::sleep(SHORT));
+        let began = Instant::now();
+        owned.send(runtime).unwrap();
+        let report = futures::executor::block_on(closure).unwrap();
+        assert!(began.elapsed() < AMPLE / 2, "it does not wait for itself");
+        assert!(report.is_clean(), "{report}");
+        assert!(other.is_finished());
+    });
+}
+
+#[test]
+fn a_deadline_of_zero_waits_for_nothing_and_one_without_end_is_one() {
+    for_each_size([1, 2], |workers| {
+        let (first, second) = (runtime(workers), runtime(workers));
+        let (_stuck, hold, begun) = Stuck::new();
+        drop(first.spawn_blocking(hold));
+        begun.recv().unwrap();
+        assert_eq!(first.shutdown(Duration::ZERO).closures_running.len(), 1);
+        drop(second.spawn_blocking(|| thread::sleep(SHORT)));
+        assert!(second.shutdown(Duration::MAX).is_clean());
+    });
+}
+
+#[test]
+fn ten_thousand_runtimes_leave_no_thread_no_descriptor_and_no_memory() {
+    alone(
+        "ten_thousand_runtimes_leave_no_thread_no_descriptor_and_no_memory",
+        || {
+            // Unoptimised, with a sanitizer perhaps: the same in small.
+            let rounds = if cfg!(debug_assertions) { 500 } else { 5000 };
+            let use_up = |rounds: usize| {
+                for _ in 0..rounds {
+                    for workers in [1, 2] {
+                        let runtime = runtime(workers);
+                        drop(runtime.spawn(pending::<()>()));
+                        let closure = runtime.spawn_blocking(|| 1);
+                        let sum = runtime.block_on(async {
+                            closure.await.unwrap() + wakeful::spawn(async { 1 }).await.unwrap()
+                        });
+                        assert_eq!(sum, 2);
+                        let report = runtime.shutdown(AMPLE);
+                        assert!(report.is_clean(), "{report}");
+                    }
+                }
+            };
+            use_up(rounds / 10);
+            let threads = threads_count;
+            eventually("the threads of the first are gone", || threads() <= 3);
+            let before = (threads(), fds_count(), anonymous_bytes());
+            within(4 * LIMIT, move || use_up(rounds));
+            eventually("the threads are gone", || threads() == before.0);
+            assert_eq!(fds_count(), before.1);
+            let grown = anonymous_bytes().saturating_sub(before.2);
+            assert!(grown < 2 << 20, "{grown} bytes more");
+        },
+    );
 }
