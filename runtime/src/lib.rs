@@ -23,8 +23,9 @@
 //! * [`main`](macro@main) and [`test`](macro@test) make an `async fn` a program or a test. [`block_on`] runs a future on this
 //!   thread and needs no other; [`Runtime`] and [`Builder`] are for several workers.
 //! * [`spawn`] makes a task that any worker may run, [`spawn_local`] and [`Handle::spawn_pinned`] one whose future need not be
-//!   `Send`. A [`TaskGroup`] owns its tasks: none outlives it.
-//! * [`net`] has the sockets, [`io`] what works with any descriptor, [`signal`] the signals of the operating system. Streams implement the traits of `futures-io`, and the
+//!   `Send`. A [`TaskGroup`] owns its tasks: none outlives it. [`spawn_blocking`] runs a closure that blocks, on a thread for such.
+//! * [`net`] has the sockets, [`io`] what works with any descriptor, [`signal`] the signals of the operating system, [`time`]
+//!   sleeps, time-outs and intervals. Streams implement the traits of `futures-io`, and the
 //!   everyday operations are methods, so a server needs no extension trait.
 //! * Channels, locks and the like are not here: those of `futures`, `async-channel`, `async-lock` and tokio's `sync` run on this
 //!   runtime as they are.

@@ -14,8 +14,8 @@ use wakeful::net::{
 };
 use wakeful::signal::{Signal, SignalKind, ctrl_c};
 use wakeful::{
-    Builder, Cancel, EnterGuard, Handle, JoinError, JoinHandle, Metrics, Runtime, TaskGroup,
-    TaskId, YieldNow,
+    Builder, Cancel, EnterGuard, Handle, JoinError, JoinHandle, Metrics, Runtime, ShutdownReport,
+    TaskGroup, TaskId, TaskInfo, YieldNow,
 };
 
 /// Compiles only if the type has the trait.
@@ -55,6 +55,8 @@ is!(Handle: Send, Sync, Unpin, Clone);
 is!(Builder: Send, Sync, Unpin, Clone, UnwindSafe, RefUnwindSafe);
 is!(Metrics: Send, Sync, Unpin, Clone, UnwindSafe, RefUnwindSafe);
 is!(TaskId: Send, Sync, Unpin, Copy, Ord, std::hash::Hash, UnwindSafe, RefUnwindSafe);
+is!(TaskInfo: Send, Sync, Unpin, Clone, std::fmt::Display, UnwindSafe, RefUnwindSafe);
+is!(ShutdownReport: Send, Sync, Unpin, Clone, std::fmt::Display, UnwindSafe, RefUnwindSafe);
 is!(YieldNow: Send, Sync, Unpin);
 
 // The guard changes a thread-local of the thread that made it.

@@ -1,4 +1,5 @@
 //! `spawn_blocking`: threads for closures that block, when there are more and when fewer, and what becomes of a closure.
+#![expect(unsafe_code, reason = "the address space can be limited by libc only")]
 
 use std::panic::Location;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -505,6 +506,46 @@ fn a_closure_for_which_there_is_no_thread_at_all_is_cancelled() {
             );
         }
     });
+}
+
+#[test]
+fn when_one_more_thread_is_refused_closures_wait_for_those_there_are() {
+    alone(
+        "when_one_more_thread_is_refused_closures_wait_for_those_there_are",
+        || {
+            let runtime = builder().stack_size(256 << 20).build().unwrap();
+            let held = Held::start(&runtime);
+            limit_address_space(Some(128 << 20));
+            let closures: Vec<_> = (0..5)
+                .map(|number| runtime.spawn_blocking(move || number))
+                .collect();
+            assert_eq!(runtime.handle().metrics().blocking_threads_refused, 5);
+            assert!(closures.iter().all(|closure| !closure.is_finished()));
+            limit_address_space(None);
+            assert_eq!(runtime.handle().metrics().blocking_threads, 1);
+            held.end();
+            let outputs = closures.into_iter().map(|closure| join(closure).unwrap());
+            assert!(outputs.eq(0..5));
+        },
+    );
+}
+
+/// Allows this process so many bytes more than it has, or as many as it may be allowed.
+fn limit_address_space(more: Option<u64>) {
+    let pages: u64 = std::fs::read_to_string("/proc/self/statm")
+        .map(|text| text.split(' ').next().unwrap().parse().unwrap())
+        .unwrap();
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: `limit` is an rlimit of ours that lives through the call.
+    let got = unsafe { libc::getrlimit(libc::RLIMIT_AS, &raw mut limit) };
+    assert_eq!(got, 0);
+    limit.rlim_cur = more.map_or(limit.rlim_max, |more| pages * 4096 + more);
+    // SAFETY: as above; what is refused for it later is refused with an error.
+    let set = unsafe { libc::setrlimit(libc::RLIMIT_AS, &raw const limit) };
+    assert_eq!(set, 0);
 }
 
 // Many at once.

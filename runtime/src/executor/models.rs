@@ -9,7 +9,7 @@
 //! | [`LocalTasks`] | a local task that is woken from elsewhere finds its thread, wherever that sits |
 //! | [`MainWaker`] | so does a wake of the main future |
 //! | [`Seat`] | core 0 is driven by one thread, is asked for in vain by none, and is retired once |
-//! | [`Shared`] | the end of a runtime ends every task once, whatever was on its way |
+//! | [`Shared`] | the end of a runtime ends every task once, whatever was on its way, and is told to who waits for it |
 //!
 //! The tasks are real, and loom sees their state words. An `Arc` of loom's in each makes it report one that is never freed. The
 //! end of a runtime is modelled on a real [`Shared`], whose epoll instance loom does not see and nobody waits in: a worker's
