@@ -818,9 +818,7 @@ fn a_worker_that_comes_back_as_it_is_given_up_ends_what_is_its_own() {
         let worker = thread::spawn({
             let (shared, core) = (shared.clone(), others.pop().expect("core 1"));
             move || {
-                shared
-                    .injector
-                    .pop(1, |task| finish_poll(&shared, task.run(0)));
+                work_injected(&shared);
                 retire_at_the_end(&shared, core);
             }
         });
@@ -1193,11 +1191,13 @@ fn run_injected(shared: &Shared) {
         .pop(usize::MAX, |task| assert!(matches!(task.run(0), Ran::Idle)));
 }
 
-/// The same, where the task may end in its poll.
+/// The same as another thread ends the runtime: the task may end in its poll, which holds no lock of the injector.
 fn work_injected(shared: &Shared) {
-    shared
-        .injector
-        .pop(usize::MAX, |task| finish_poll(shared, task.run(0)));
+    let mut tasks = Vec::new();
+    shared.injector.pop(usize::MAX, |task| tasks.push(task));
+    for task in tasks {
+        finish_poll(shared, task.run(0));
+    }
 }
 
 /// As `Worker::poll`.
