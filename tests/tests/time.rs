@@ -416,6 +416,24 @@ fn virtual_time_is_moved_by_hand_and_fires_what_lies_on_the_way() {
 }
 
 #[test]
+fn virtual_time_waits_for_blocking_closures() {
+    virtually(async {
+        for _ in 0..20 {
+            let begun = Instant::now();
+            let closure = wakeful::spawn_blocking(|| thread::sleep(MS));
+            assert!(
+                timeout(HOUR, closure).await.is_ok(),
+                "the hour does not pass meanwhile"
+            );
+            assert_eq!(begun.elapsed(), Duration::ZERO);
+            // Nobody waits for this one, and the time goes on when it has ended.
+            drop(wakeful::spawn_blocking(|| thread::sleep(MS)));
+            sleep(HOUR).await;
+        }
+    });
+}
+
+#[test]
 fn only_a_runtime_with_virtual_time_is_advanced() {
     let text = panic_of(|| wakeful::block_on(advance(SECOND)));
     assert!(text.contains("Builder::virtual_time"), "{text}");

@@ -161,10 +161,12 @@ impl Pool {
 
     /// Runs closures until there is none for as long as a thread may be idle, or the pool closes.
     ///
-    /// The caller lets go of what it holds of the runtime, and calls [`depart`](Self::depart).
-    pub(crate) fn serve(&self, key: usize, now_ms: impl Fn() -> u32) {
+    /// Calls `on_rest` when it has run something and nothing waits, after it has ceased to be
+    /// [outstanding](Self::outstanding). The caller lets go of what it holds of the runtime, and calls
+    /// [`depart`](Self::depart).
+    pub(crate) fn serve(&self, key: usize, now_ms: impl Fn() -> u32, on_rest: impl Fn()) {
         self.state.lock().thread(key).thread = Some(thread::current());
-        while let Some(runnable) = self.next(key) {
+        while let Some(runnable) = self.next(key, &on_rest) {
             let _ = runnable.run(now_ms()); // it is complete, and in no registry
         }
     }
@@ -273,7 +275,7 @@ impl Pool {
     }
 
     /// The thread has run what it took before. Waits for the next closure; `None` if it is to leave.
-    fn next(&self, key: usize) -> Option<Runnable> {
+    fn next(&self, key: usize, on_rest: impl Fn()) -> Option<Runnable> {
         let mut done; // declared first: perhaps the last reference, and not to be dropped under the lock
         let mut state = self.state.lock();
         done = state.note_done(key);
@@ -296,6 +298,7 @@ impl Pool {
             if done.is_some() {
                 drop(state);
                 done = None; // not kept for as long as the thread is idle
+                on_rest();
                 state = self.state.lock();
                 continue;
             }

@@ -181,7 +181,7 @@ impl World {
         }
         let world = self.clone();
         let thread = thread::spawn(move || {
-            world.pool.serve(key, || 0);
+            world.pool.serve(key, || 0, || {});
             world.pool.depart();
         });
         self.started.lock().unwrap().push(thread);

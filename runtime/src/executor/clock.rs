@@ -47,6 +47,10 @@ impl Clock {
         }
     }
 
+    pub(crate) fn is_virtual(&self) -> bool {
+        matches!(self, Self::Virtual(_))
+    }
+
     /// The present.
     #[inline]
     pub(crate) fn now(&self) -> Duration {

@@ -98,7 +98,13 @@ fn run_blocking_thread(home: Arc<Home>, key: usize) {
     {
         let shared = home.shared.clone();
         let _entered = context::enter(Rc::new(Context::Entered { home, behind: None }));
-        pool.serve(key, || shared.millis(clock::now()));
+        // A worker may sleep without a timeout until no closure is out, and nobody else tells it: see `sleep_virtually`.
+        let on_rest = || {
+            if shared.clock.is_virtual() {
+                shared.notify(0);
+            }
+        };
+        pool.serve(key, || shared.millis(clock::now()), on_rest);
     }
     pool.depart();
 }

@@ -18,7 +18,6 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
-use super::clock::Clock;
 use super::context;
 use super::shared::Home;
 use crate::timer::{Tick, TimerKey, Wheel};
@@ -240,7 +239,7 @@ pub(crate) fn advance_virtual_time(target: Duration) -> bool {
     let context = context::expect_current("`time::advance`");
     let home = context.home();
     assert!(
-        matches!(home.shared.clock, Clock::Virtual(_)),
+        home.shared.clock.is_virtual(),
         "`time::advance` was called in a runtime that goes by the system's clock: build it with `Builder::virtual_time`"
     );
     let next = home

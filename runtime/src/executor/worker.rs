@@ -9,7 +9,6 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use super::budget::{is_in_poll, with_budget};
-use super::clock::Clock;
 use super::core::{Core, Harvest};
 use super::local::{LOCAL, LocalTasks};
 use super::queue::CAPACITY;
@@ -273,18 +272,18 @@ impl Worker {
     fn sleep(&self) {
         let shared = self.shared();
         let deadline = self.remote().timers.begin_sleep();
-        match &shared.clock {
-            Clock::System => {
-                self.turn(deadline.map(|deadline| deadline.saturating_sub(clock::now())))
-            }
-            Clock::Virtual(_) => self.sleep_virtually(deadline),
+        if shared.clock.is_virtual() {
+            return self.sleep_virtually(deadline);
         }
+        self.turn(deadline.map(|deadline| deadline.saturating_sub(clock::now())));
     }
 
     /// Where time stands still until nothing can happen without it: if that is so, it is moved on to the next deadline.
     #[cold]
     fn sleep_virtually(&self, deadline: Option<Duration>) {
         let shared = self.shared();
+        // First: one that has ended since then is seen below by whom it woke.
+        let closures_are_out = shared.blocking.outstanding() > 0;
         self.turn(Some(Duration::ZERO));
         let may_go_on = !self.core().queue.is_empty()
             || self.local.has_tasks()
@@ -292,15 +291,15 @@ impl Worker {
             || !self.remote().parker.is_parked();
         match deadline {
             _ if may_go_on => {}
-            Some(deadline) => {
+            Some(deadline) if !closures_are_out => {
                 shared.clock.advance_to(deadline);
                 self.turn(Some(Duration::ZERO));
             }
-            None => self.turn(None),
+            _ => self.turn(None),
         }
     }
 
-    /// Takes events from the reactor and wakes their tasks, and fires timers; at times also from those of siblings that do not come to it.
+    /// Takes events from the reactor and wakes their tasks, and fires timers; at times also for siblings that do not come to it.
     fn turn(&self, timeout: Option<Duration>) {
         let shared = self.shared();
         let _ = self.core().note_pause();
