@@ -20,10 +20,14 @@ const LAYERS: [&[&str]; 5] = [
     &["net", "codec"],
 ];
 
-/// Edges within a layer: the data structures of `util` serve all, signals arrive through a descriptor, and the executor owns a
-/// blocking pool.
-const LEVEL_EDGES: [(&str, &str); 3] =
-    [("sys", "util"), ("signal", "io"), ("executor", "blocking")];
+/// Edges within a layer: the data structures of `util` serve all, signals arrive through a descriptor, descriptors have
+/// deadlines, and the executor owns a blocking pool.
+const LEVEL_EDGES: [(&str, &str); 4] = [
+    ("sys", "util"),
+    ("signal", "io"),
+    ("io", "time"),
+    ("executor", "blocking"),
+];
 
 /// Where `unsafe` may be, beside `sys/`.
 const UNSAFE_FILES: [&str; 3] = ["task/raw.rs", "task/waker.rs", "executor/queue.rs"];

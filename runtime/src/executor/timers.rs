@@ -149,12 +149,7 @@ impl Timer {
     }
 
     /// The same by the core of `home`.
-    pub(crate) fn arm_on(
-        home: &Arc<Home>,
-        deadline: Duration,
-        now: Duration,
-        waker: Waker,
-    ) -> Option<Self> {
+    fn arm_on(home: &Arc<Home>, deadline: Duration, now: Duration, waker: Waker) -> Option<Self> {
         match home.timers().arm(tick_of(deadline, now), waker) {
             Armed::Set { key, ends_sleep } => {
                 home.tell_of_timer(ends_sleep);
@@ -165,6 +160,16 @@ impl Timer {
             }
             Armed::Closed => None,
         }
+    }
+
+    /// Another timer on the same core.
+    pub(crate) fn arm_again(
+        &self,
+        deadline: Duration,
+        now: Duration,
+        waker: Waker,
+    ) -> Option<Self> {
+        Self::arm_on(&self.home, deadline, now, waker)
     }
 
     /// The runtime's clock.

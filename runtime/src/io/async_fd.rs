@@ -19,10 +19,13 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::task::{Context, Poll, ready};
 
+use super::deadline::Deadlines;
 use super::wait::Wait;
 use crate::executor::{place, poll_proceed};
-use crate::reactor::{Interest, Ready, Registration, WaitKey};
+use crate::reactor::{Direction, Interest, Ready, Registration, WaitKey};
 use crate::sys::fd;
+use crate::time::Instant;
+use crate::util::sync::OnceLock;
 
 /// A descriptor of any kind that epoll can watch, made awaitable.
 ///
@@ -55,6 +58,8 @@ use crate::sys::fd;
 /// ```
 pub struct AsyncFd<T: AsFd> {
     registration: Registration,
+    /// `None` until one is set.
+    deadlines: OnceLock<Box<Deadlines>>,
     /// `None` once it has been given away.
     inner: Option<T>,
 }
@@ -109,6 +114,7 @@ impl<T: AsFd> AsyncFd<T> {
     pub(crate) fn with_registration(inner: T, registration: Registration) -> Self {
         Self {
             registration,
+            deadlines: OnceLock::new(),
             inner: Some(inner),
         }
     }
@@ -255,6 +261,61 @@ impl<T: AsFd> AsyncFd<T> {
         self.wait(Interest::HungUp)
     }
 
+    /// Limits how long reads, and waits for readability, may wait: until `deadline`, or without end.
+    ///
+    /// It holds for those that wait now and for all that follow, until another is set. What need not wait succeeds also
+    /// later. To put the deadline off with every message costs next to nothing: the timer is moved when it fires.
+    ///
+    /// A read whose deadline has passed fails with [`TimedOut`](io::ErrorKind::TimedOut); nothing is lost, and with another
+    /// deadline the next one may succeed. [`read_closed`](Self::read_closed) and [`hung_up`](Self::hung_up) have no deadline.
+    ///
+    /// # Panics
+    ///
+    /// If somebody waits, this is an earlier deadline than before, and the thread is in no runtime.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// use std::io::{ErrorKind, Read};
+    /// use std::time::Duration;
+    /// use wakeful::io::AsyncFd;
+    /// use wakeful::time::Instant;
+    ///
+    /// wakeful::block_on(async {
+    ///     let (reader, _writer) = std::io::pipe()?;
+    ///     let reader = AsyncFd::new_nonblocking(reader)?;
+    ///     reader.set_read_deadline(Some(Instant::now() + Duration::from_millis(5)));
+    ///     let late = reader.read_with(|mut pipe| pipe.read(&mut [0; 8])).await;
+    ///     assert_eq!(late.unwrap_err().kind(), ErrorKind::TimedOut);
+    ///     Ok(())
+    /// })
+    /// # }
+    /// ```
+    pub fn set_read_deadline(&self, deadline: Option<Instant>) {
+        self.set_deadline(Direction::Read, deadline);
+    }
+
+    /// Limits how long writes, and waits for writability, may wait; otherwise as
+    /// [`set_read_deadline`](Self::set_read_deadline).
+    ///
+    /// # Panics
+    ///
+    /// As `set_read_deadline`.
+    pub fn set_write_deadline(&self, deadline: Option<Instant>) {
+        self.set_deadline(Direction::Write, deadline);
+    }
+
+    /// What [`set_read_deadline`](Self::set_read_deadline) has set.
+    pub fn read_deadline(&self) -> Option<Instant> {
+        self.deadline(Direction::Read)
+    }
+
+    /// What [`set_write_deadline`](Self::set_write_deadline) has set.
+    pub fn write_deadline(&self) -> Option<Instant> {
+        self.deadline(Direction::Write)
+    }
+
     /// [`read_with`](Self::read_with) for hand-written futures.
     ///
     /// Only the last task that called one of the `poll_read` methods is woken; futures such as that of `read_with` do
@@ -354,9 +415,47 @@ impl<T: AsFd> AsyncFd<T> {
         key: Option<&mut Option<WaitKey>>,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<Ready<'_>>> {
-        self.registration
-            .poll_ready(self.as_fd(), interest, key, place, cx)
-            .map_err(explain)
+        let ready = self
+            .registration
+            .poll_ready(self.as_fd(), interest, key, place, cx);
+        if ready.is_pending() && self.deadlines.get().is_some() {
+            return self.poll_deadline(interest);
+        }
+        ready.map_err(explain)
+    }
+
+    /// The task has begun to wait: an error if that has taken too long already.
+    #[cold]
+    fn poll_deadline(&self, interest: Interest) -> Poll<io::Result<Ready<'_>>> {
+        let what = match interest {
+            Interest::Readable => "the read deadline has passed",
+            Interest::Writable => "the write deadline has passed",
+            Interest::ReadClosed | Interest::HungUp => return Poll::Pending, // no operations
+        };
+        let (Some(deadlines), Some(source)) = (self.deadlines.get(), self.registration.source())
+        else {
+            return Poll::Pending;
+        };
+        deadlines
+            .of(interest.direction())
+            .poll_passed(source)
+            .map(|()| Err(io::Error::new(io::ErrorKind::TimedOut, what)))
+    }
+
+    fn set_deadline(&self, direction: Direction, deadline: Option<Instant>) {
+        if deadline.is_none() && self.deadlines.get().is_none() {
+            return;
+        }
+        let deadlines = self.deadlines.get_or_init(|| Box::new(Deadlines::new()));
+        let time = deadline.map(Instant::since_zero);
+        deadlines
+            .of(direction)
+            .set(time, self.registration.source());
+    }
+
+    fn deadline(&self, direction: Direction) -> Option<Instant> {
+        let deadlines = self.deadlines.get()?;
+        deadlines.of(direction).get().map(Instant::at)
     }
 
     pub(super) fn forget(&self, key: WaitKey) {

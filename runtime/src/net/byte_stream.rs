@@ -36,6 +36,11 @@ impl ByteStream {
         self.0.into_inner()
     }
 
+    /// Its deadlines are those of the stream.
+    pub(super) fn io(&self) -> &AsyncFd<Socket> {
+        &self.0
+    }
+
     pub(super) fn wait(&self, interest: Interest) -> Wait<'_, Socket> {
         self.0.wait(interest)
     }

@@ -52,8 +52,8 @@ use std::time::Duration;
 use readiness::Readiness;
 pub(crate) use registration::{Place, Ready, Registration, Stand};
 use slots::Slots;
-use source::{Home, Source};
-pub(crate) use source::{Interest, WaitKey};
+use source::Home;
+pub(crate) use source::{Direction, Interest, Source, WaitKey};
 use token::Token;
 
 use crate::sys::epoll::{Epoll, EventBuffer, Events};

@@ -113,6 +113,11 @@ impl Registration {
             .map(|source| source.readiness().readiness())
     }
 
+    /// Where those wait who wait for the descriptor. `None` before the first wait.
+    pub(crate) fn source(&self) -> Option<&Arc<Source>> {
+        self.source.get()
+    }
+
     /// The state to pass to [`clear`](Self::clear) after an operation that is tried without waiting first.
     #[inline]
     pub(crate) fn observe(&self) -> Ready<'_> {

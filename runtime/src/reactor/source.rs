@@ -158,6 +158,16 @@ impl Source {
         }
     }
 
+    /// Whether somebody waits in this direction.
+    pub(crate) fn is_waited_for(&self, direction: Direction) -> bool {
+        self.waiters.lock().first[direction as usize].is_some()
+    }
+
+    /// Collects those who wait in this direction, without an event.
+    pub(crate) fn collect(&self, direction: Direction, woken: &mut Vec<Waker>) {
+        self.drain(&mut self.waiters.lock(), direction, woken);
+    }
+
     /// Where the source is registered, if it is.
     pub(crate) fn home(&self) -> Option<Home> {
         self.waiters.lock().home.clone()

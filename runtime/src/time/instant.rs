@@ -49,6 +49,11 @@ impl Instant {
         self.0.saturating_sub(earlier.0)
     }
 
+    /// The moment that is `since_zero` after the clock's zero.
+    pub(crate) fn at(since_zero: Duration) -> Self {
+        Self(since_zero)
+    }
+
     /// The time since the clock's zero.
     #[inline]
     pub(crate) fn since_zero(self) -> Duration {

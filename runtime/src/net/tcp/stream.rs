@@ -14,6 +14,7 @@ use crate::net::byte_stream::ByteStream;
 use crate::net::error::cannot;
 use crate::reactor::Interest;
 use crate::sys::socket::Socket;
+use crate::time::Instant;
 
 /// A TCP connection, accepted by a [`TcpListener`](super::TcpListener) or made by [`connect`](Self::connect).
 ///
@@ -305,6 +306,60 @@ impl TcpStream {
         self.bytes.try_write_vectored(buffers)
     }
 
+    /// Limits how long reads, peeks and [`readable`](Self::readable) may wait: until `deadline`, or without end.
+    ///
+    /// It holds for those that wait now and for all that follow, until another is set. What need not wait succeeds also
+    /// later. To put the deadline off with every message costs next to nothing: the timer is moved when it fires.
+    ///
+    /// What waits past it fails with [`TimedOut`](io::ErrorKind::TimedOut), and nothing is lost: with another deadline the
+    /// next operation may succeed. [`read_closed`](Self::read_closed) and [`hung_up`](Self::hung_up) have no deadline.
+    ///
+    /// # Panics
+    ///
+    /// If somebody waits, this is an earlier deadline than before, and the thread is in no runtime.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn serve(stream: wakeful::net::TcpStream) -> std::io::Result<()> {
+    /// use std::time::Duration;
+    /// use wakeful::time::Instant;
+    ///
+    /// const IDLE: Duration = Duration::from_secs(30);
+    /// let mut buffer = [0; 1024];
+    /// loop {
+    ///     stream.set_read_deadline(Some(Instant::now() + IDLE));
+    ///     match stream.read(&mut buffer).await? {
+    ///         0 => return Ok(()),
+    ///         count => println!("{count} bytes"),
+    ///     }
+    /// }
+    /// # }
+    /// ```
+    pub fn set_read_deadline(&self, deadline: Option<Instant>) {
+        self.bytes.io().set_read_deadline(deadline);
+    }
+
+    /// Limits how long writes and [`writable`](Self::writable) may wait; otherwise as
+    /// [`set_read_deadline`](Self::set_read_deadline).
+    ///
+    /// # Panics
+    ///
+    /// As `set_read_deadline`.
+    pub fn set_write_deadline(&self, deadline: Option<Instant>) {
+        self.bytes.io().set_write_deadline(deadline);
+    }
+
+    /// What [`set_read_deadline`](Self::set_read_deadline) has set.
+    pub fn read_deadline(&self) -> Option<Instant> {
+        self.bytes.io().read_deadline()
+    }
+
+    /// What [`set_write_deadline`](Self::set_write_deadline) has set.
+    pub fn write_deadline(&self) -> Option<Instant> {
+        self.bytes.io().write_deadline()
+    }
+
     /// Ends one direction or both. What was written before is still sent; the peer then reads the end of stream.
     ///
     /// There is nothing to wait for. On a connection that is gone already it does nothing.
@@ -456,7 +511,7 @@ mod tests {
             println!("{what}: {} bytes", size_of::<T>());
             assert!(size_of::<T>() <= most, "{what}: {} bytes", size_of::<T>());
         }
-        print_size("TcpStream", |_| -> TcpStream { unreachable!() }, 40);
+        print_size("TcpStream", |_| -> TcpStream { unreachable!() }, 56);
         print_size("readable()", |stream| stream.readable(), 48);
         print_size("read()", |stream| stream.read(&mut []), 64);
         print_size("write()", |stream| stream.write(&[]), 64);
