@@ -8,7 +8,6 @@
 
 mod args;
 mod connections;
-mod pause;
 mod signals;
 
 use std::future::poll_fn;
@@ -18,10 +17,12 @@ use std::pin::{Pin, pin};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use wakeful::Builder;
 use wakeful::io::with_scratch;
 use wakeful::net::{TcpListener, TcpStream};
+use wakeful::time::sleep;
 
 use args::ServeArgs;
 use connections::{Connection, Connections};
@@ -112,7 +113,7 @@ async fn accept_loop(listener: TcpListener, mut this: Connection, connections: A
             // Out of descriptors or memory: those who are being served go on, and the rest wait in the backlog.
             Err(error) => {
                 eprintln!("echo: cannot accept a connection at present: {error}");
-                pause::pause(ACCEPT_PAUSE).await;
+                sleep(ACCEPT_PAUSE).await;
             }
         }
     }
@@ -132,7 +133,7 @@ async fn run(listener: TcpListener, mut signals: Signals) -> io::Result<ExitCode
 
     connections.end();
     let mut all_gone = pin!(connections.all_gone());
-    let mut grace_is_over = pin!(pause::pause(GRACE));
+    let mut grace_is_over = pin!(sleep(GRACE));
     poll_fn(|cx| {
         if all_gone.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Ok(ExitCode::SUCCESS));
@@ -181,7 +182,7 @@ fn main() -> ExitCode {
 }
 
 /// How long to wait when no connection can be accepted for want of descriptors or memory.
-const ACCEPT_PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// How long after a signal connections may go on.
-const GRACE: std::time::Duration = std::time::Duration::from_secs(5);
+const GRACE: Duration = Duration::from_secs(5);

@@ -83,7 +83,7 @@ pub use task::{Cancel, JoinError, JoinHandle, TaskId, TaskInfo};
 /// | | | without it |
 /// |---|---|---|
 /// | `workers = 4` | [`Builder::workers`] | one per available CPU |
-/// | `virtual_time` | `Builder::virtual_time`: time jumps ahead when there is nothing to do; needs `workers = 1` | off |
+/// | `virtual_time` | [`Builder::virtual_time`]: time jumps ahead when there is nothing to do; needs `workers = 1` | off |
 /// | `seed = 42` | [`Builder::seed`] | as in `Builder` |
 /// | `crate = my::wakeful` | where this crate is, when it has another name or comes through another one | `::wakeful` |
 ///

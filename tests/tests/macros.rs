@@ -8,7 +8,9 @@ use std::env;
 use std::process::{Command, ExitCode, Termination};
 use std::rc::Rc;
 use std::thread;
+use std::time::Duration;
 
+use wakeful::time::{Instant, sleep};
 use wakeful::{Handle, spawn, yield_now};
 use wakeful_tests::server::{RunningServer, example};
 use wakeful_tests::{Bytes, panic_of};
@@ -293,4 +295,12 @@ fn this_binary(arguments: &[&str]) -> Command {
     let mut command = Command::new(env::current_exe().expect("the path of this test binary"));
     command.args(arguments);
     command
+}
+
+#[wakeful::test(virtual_time)]
+async fn a_test_in_virtual_time_sleeps_a_day_in_no_time() {
+    let day = Duration::from_secs(24 * 60 * 60);
+    let (really, begun) = (std::time::Instant::now(), Instant::now());
+    sleep(day).await;
+    assert!(begun.elapsed() >= day && really.elapsed() < Duration::from_secs(10));
 }
