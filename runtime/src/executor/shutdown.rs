@@ -136,6 +136,7 @@ impl Ending {
 }
 
 impl Shared {
+    #[inline]
     pub(super) fn is_closed(&self) -> bool {
         self.ending.closed.load(Relaxed) // a hint to leave; what must not be missed is under locks
     }

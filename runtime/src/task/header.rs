@@ -60,6 +60,7 @@ impl Header {
     }
 
     /// The key the registry gave; every bit set before it did.
+    #[inline]
     pub(crate) fn key(&self) -> RegistryKey {
         let key = self.key.load(Relaxed);
         RegistryKey {
@@ -74,6 +75,7 @@ impl Header {
     }
 
     /// How often the task was polled (modulo 2³²).
+    #[inline]
     pub(crate) fn polls_count(&self) -> u32 {
         self.polls_count.load(Relaxed)
     }
