@@ -458,7 +458,8 @@ impl<T: AsFd> AsyncFd<T> {
         deadlines.of(direction).get().map(Instant::at)
     }
 
-    pub(super) fn forget(&self, key: WaitKey) {
+    #[inline]
+    pub(super) fn forget(&self, key: &WaitKey) {
         self.registration.forget(key);
     }
 }

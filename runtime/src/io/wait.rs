@@ -56,7 +56,7 @@ impl<T: AsFd> Future for Wait<'_, T> {
 impl<T: AsFd> Drop for Wait<'_, T> {
     #[inline]
     fn drop(&mut self) {
-        if let Some(key) = self.key.take() {
+        if let Some(key) = &self.key {
             self.io.forget(key);
         }
     }

@@ -272,17 +272,17 @@ impl Reactor {
 
 /// Notes which reactor this thread turns.
 pub(crate) fn set_turned_here(reactor: Option<usize>) {
-    TURNED_HERE.set(reactor.map(|reactor| reactor as u16));
+    TURNED_HERE.set(reactor.map_or(NOWHERE, |reactor| reactor as u16));
 }
 
-/// Which reactor this thread turns, of whatever runtime: a hint where a source would best be.
+/// Which reactor this thread turns, of whatever runtime, or [`NOWHERE`]: a hint where a source would best be.
 #[inline]
-fn turned_here() -> Option<u16> {
+fn turned_here() -> u16 {
     TURNED_HERE.get()
 }
 
 thread_local! {
-    static TURNED_HERE: Cell<Option<u16>> = const { Cell::new(None) };
+    static TURNED_HERE: Cell<u16> = const { Cell::new(NOWHERE) };
 }
 
 #[cold]
@@ -298,6 +298,9 @@ pub(crate) const EVENTS_MAX: usize = 1024;
 
 /// The last reactor number; bounds the workers of a runtime.
 pub(crate) const REACTOR_MAX: u16 = 1023;
+
+/// In place of a reactor's number: the thread turns none.
+const NOWHERE: u16 = u16::MAX;
 
 /// Up to so many sources more than the least loaded reactor are no imbalance.
 const IMBALANCE_MIN: u32 = 8;

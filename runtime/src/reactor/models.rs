@@ -131,7 +131,7 @@ fn an_event_of_a_source_that_has_left_neither_marks_nor_wakes_the_next_user_of_i
         assert_eq!(next.readiness().readiness(), Readiness::NONE);
         assert_eq!(task.wakes(), 0);
         reactors.get(0).leave(fds[1].as_fd(), next_token);
-        next.forget(key.unwrap());
+        next.forget(&key.unwrap());
         task.left_no_waker();
     });
 }
@@ -157,7 +157,7 @@ fn a_source_that_joins_as_the_reactor_closes_is_refused_or_told() {
                     .intersects(Readiness::SHUT_DOWN)
             );
             reactors.get(0).leave(fd.as_fd(), token);
-            key.into_iter().for_each(|key| source.forget(key));
+            key.into_iter().for_each(|key| source.forget(&key));
         }
         task.left_no_waker();
     });
@@ -239,7 +239,7 @@ fn a_future_that_begins_to_wait_as_the_event_arrives_is_ready_or_woken() {
         let waited = task.wait(&source, Interest::Readable, Some(&mut key));
         delivering.join().unwrap();
         assert!(waited.is_ready() || task.wakes() == 1);
-        key.into_iter().for_each(|key| source.forget(key));
+        key.into_iter().for_each(|key| source.forget(&key));
         task.left_no_waker();
     });
 }
@@ -264,8 +264,8 @@ fn a_future_dropped_as_an_event_arrives_leaves_no_waker() {
             let source = source.clone();
             move || deliver_to(&source, Readiness::WRITABLE)
         });
-        source.forget(keys[0].unwrap());
-        source.forget(keys[1].unwrap());
+        source.forget(&keys[0].unwrap());
+        source.forget(&keys[1].unwrap());
         delivering.join().unwrap();
         assert_eq!(reader.wakes(), 0);
         reader.left_no_waker();
@@ -290,10 +290,10 @@ fn a_future_dropped_as_the_event_arrives_keeps_no_other_from_being_woken() {
                 .is_pending()
         );
         let delivering = deliver_elsewhere(&source);
-        source.forget(keys[0].unwrap());
+        source.forget(&keys[0].unwrap());
         delivering.join().unwrap();
         assert_eq!(waiting.wakes(), 1);
-        source.forget(keys[1].unwrap());
+        source.forget(&keys[1].unwrap());
         dropped.left_no_waker();
         waiting.left_no_waker();
     });
@@ -332,7 +332,7 @@ fn a_future_polled_again_with_another_waker_has_the_last_one_woken() {
         let waited = last.wait(&source, Interest::Readable, Some(&mut key));
         delivering.join().unwrap();
         assert!(waited.is_ready() || last.wakes() == 1);
-        source.forget(key.unwrap());
+        source.forget(&key.unwrap());
         first.left_no_waker();
         last.left_no_waker();
     });
@@ -372,7 +372,7 @@ fn a_reader_and_a_writer_each_get_their_own_event() {
         assert!(write.is_ready() || writer.wakes() == 1);
         keys.into_iter()
             .flatten()
-            .for_each(|key| source.forget(key));
+            .for_each(|key| source.forget(&key));
         reader.left_no_waker();
         writer.left_no_waker();
     });
@@ -530,7 +530,7 @@ impl Task {
         key: Option<&mut Option<WaitKey>>,
     ) -> Poll<()> {
         let waker: Waker = self.0.clone().into();
-        match source.wait(interest, key, None, &mut Context::from_waker(&waker)) {
+        match source.wait(interest, key, &mut Context::from_waker(&waker)) {
             Waited::Ready(_) => Poll::Ready(()),
             Waited::Pending | Waited::SteadilyElsewhere => Poll::Pending,
         }

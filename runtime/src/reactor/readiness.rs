@@ -57,6 +57,20 @@ impl ReadinessWord {
     #[inline]
     pub(crate) fn clear(&self, seen: Snapshot, readiness: Readiness) {
         let clearable = u64::from(readiness.0 & Readiness::CLEARABLE.0);
+        let cleared = seen.0 & !clearable;
+        // A bit that was not there comes with another tick only.
+        if cleared != seen.0
+            && (self.0)
+                .compare_exchange(seen.0, cleared, AcqRel, Relaxed)
+                .is_err()
+        {
+            self.clear_changed(seen, clearable);
+        }
+    }
+
+    /// The word has changed since `seen`: by another `clear` or the end of the runtime perhaps, which count no tick.
+    #[cold]
+    fn clear_changed(&self, seen: Snapshot, clearable: u64) {
         self.update(|now| {
             let wanted = now.0 >> TICK_SHIFT == seen.0 >> TICK_SHIFT && now.0 & clearable != 0;
             wanted.then_some(Snapshot(now.0 & !clearable))
@@ -86,6 +100,7 @@ impl ReadinessWord {
 pub(crate) struct Snapshot(u64);
 
 impl Snapshot {
+    #[inline]
     pub(crate) fn readiness(self) -> Readiness {
         Readiness(self.0 as u8)
     }
@@ -148,7 +163,12 @@ impl Readiness {
     }
 
     #[inline]
-    pub(crate) fn bits(self) -> u8 {
+    pub(super) const fn from_bits(bits: u8) -> Self {
+        Self(bits)
+    }
+
+    #[inline]
+    pub(crate) const fn bits(self) -> u8 {
         self.0
     }
 

@@ -15,7 +15,7 @@ use std::task::{Context, Poll};
 
 use super::readiness::{Readiness, Snapshot};
 use super::source::{Home, Interest, Source, WaitKey, Waited};
-use super::{Reactors, shut_down, turned_here};
+use super::{Reactors, shut_down};
 use crate::util::sync::atomic::{
     AtomicU8,
     Ordering::{AcqRel, Acquire},
@@ -69,40 +69,26 @@ impl Registration {
         place: fn() -> Option<Place>,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<Ready<'_>>> {
-        match self.observe() {
-            Ready::Assumed if self.assumes(interest) => Poll::Ready(Ok(Ready::Assumed)),
+        let source = match self.observe() {
+            Ready::Assumed if self.assumes(interest) => return Poll::Ready(Ok(Ready::Assumed)),
+            Ready::Assumed => self.join(fd, place)?,
             ready @ Ready::Seen(_, seen)
                 if seen.readiness().intersects(interest.satisfied_by()) =>
             {
-                Poll::Ready(Ok(ready))
+                return Poll::Ready(Ok(ready));
             }
-            ready => self.wait(ready, fd, interest, key, place, cx),
-        }
-    }
-
-    fn wait<'a>(
-        &'a self,
-        ready: Ready<'a>,
-        fd: BorrowedFd<'_>,
-        interest: Interest,
-        key: Option<&mut Option<WaitKey>>,
-        place: fn() -> Option<Place>,
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<Ready<'a>>> {
-        let source = match ready {
             Ready::Seen(source, _) => source,
-            Ready::Assumed => self.join(fd, place)?,
         };
-        match source.wait(interest, key, turned_here(), cx) {
+        match source.wait(interest, key, cx) {
+            Waited::Pending => Poll::Pending,
+            Waited::SteadilyElsewhere => {
+                self.follow(fd, place);
+                Poll::Pending
+            }
             Waited::Ready(seen) if seen.readiness().intersects(Readiness::SHUT_DOWN) => {
                 Poll::Ready(Err(shut_down()))
             }
             Waited::Ready(seen) => Poll::Ready(Ok(Ready::Seen(source, seen))),
-            Waited::Pending => Poll::Pending,
-            Waited::SteadilyElsewhere => {
-                self.follow(fd, source, place);
-                Poll::Pending
-            }
         }
     }
 
@@ -143,7 +129,7 @@ impl Registration {
 
     /// Takes away the waker of a future that waits no longer.
     #[inline]
-    pub(crate) fn forget(&self, key: WaitKey) {
+    pub(crate) fn forget(&self, key: &WaitKey) {
         if let Some(source) = self.source.get() {
             source.forget(key);
         }
@@ -164,7 +150,7 @@ impl Registration {
     }
 
     #[cold]
-    fn join(&self, fd: BorrowedFd<'_>, place: fn() -> Option<Place>) -> io::Result<&Arc<Source>> {
+    fn join(&self, fd: BorrowedFd<'_>, place: fn() -> Option<Place>) -> io::Result<&Source> {
         let _moving = self.moving.lock();
         if let Some(source) = self.source.get() {
             return Ok(source); // another task was faster
@@ -183,8 +169,8 @@ impl Registration {
 
     /// Moves to the worker that keeps running the task, if that is the better home.
     #[cold]
-    fn follow(&self, fd: BorrowedFd<'_>, source: &Arc<Source>, place: fn() -> Option<Place>) {
-        let Some(Place { reactors, stand }) = place() else {
+    fn follow(&self, fd: BorrowedFd<'_>, place: fn() -> Option<Place>) {
+        let (Some(source), Some(Place { reactors, stand })) = (self.source.get(), place()) else {
             return;
         };
         let _moving = self.moving.lock();
@@ -233,7 +219,7 @@ pub(crate) enum Ready<'a> {
     /// Nothing yet.
     Assumed,
     /// The source's readiness word.
-    Seen(&'a Arc<Source>, Snapshot),
+    Seen(&'a Source, Snapshot),
 }
 
 impl Ready<'_> {

@@ -16,9 +16,9 @@
 use std::sync::Arc;
 use std::task::{Context, Waker};
 
-use super::Reactors;
 use super::readiness::{Readiness, ReadinessWord, Snapshot};
 use super::token::Token;
+use super::{NOWHERE, Reactors, turned_here};
 use crate::util::sync::Mutex;
 use crate::util::sync::atomic::{
     AtomicU32,
@@ -60,35 +60,26 @@ impl Source {
 
     /// Leaves the task's waker, unless `interest` is satisfied by now.
     ///
-    /// A future passes a place for its key, which is filled; `None` stands for the key that `poll_*` methods share. `here` is
-    /// the reactor that this thread turns.
-    #[inline]
+    /// A future passes a place for its key, which is filled; `None` stands for the key that `poll_*` methods share.
     pub(crate) fn wait(
         &self,
         interest: Interest,
         key: Option<&mut Option<WaitKey>>,
-        here: Option<u16>,
         cx: &mut Context<'_>,
     ) -> Waited {
         match key {
-            Some(key @ None) => self.wait_first(interest, key, here, cx.waker().clone()),
+            Some(key @ None) => self.wait_first(interest, key, cx.waker().clone()),
             Some(Some(key)) => {
                 let number = key.number;
-                self.wait_again(interest, number, Some(key), here, cx)
+                self.wait_again(interest, number, Some(key), cx)
             }
-            None => self.wait_again(interest, POLL_KEY, None, here, cx),
+            None => self.wait_again(interest, POLL_KEY, None, cx),
         }
     }
 
     /// A future waits for the first time.
     #[inline]
-    fn wait_first(
-        &self,
-        interest: Interest,
-        key: &mut Option<WaitKey>,
-        here: Option<u16>,
-        waker: Waker,
-    ) -> Waited {
+    fn wait_first(&self, interest: Interest, key: &mut Option<WaitKey>, waker: Waker) -> Waited {
         let direction = interest.direction();
         let mut waiters = self.waiters.lock();
         let seen = self.readiness.load();
@@ -104,16 +95,16 @@ impl Source {
             direction,
         });
         waiters.add(direction, number, waker);
-        waiters.note_visit(here)
+        waiters.note_visit()
     }
 
     /// Somebody may have left a waker before, which may still be there and may still be the right one.
+    #[inline(never)]
     fn wait_again(
         &self,
         interest: Interest,
         number: u32,
         key: Option<&mut WaitKey>,
-        here: Option<u16>,
         cx: &mut Context<'_>,
     ) -> Waited {
         let direction = interest.direction();
@@ -142,7 +133,7 @@ impl Source {
         }
         let replaced = waiters.take(direction, number);
         waiters.add(direction, number, fresh.expect("the loop ends with one"));
-        let waited = waiters.note_visit(here);
+        let waited = waiters.note_visit();
         drop(waiters);
         drop(replaced);
         waited
@@ -150,11 +141,10 @@ impl Source {
 
     /// Takes away the waker that a dropped or finished future left here.
     #[inline]
-    pub(crate) fn forget(&self, key: WaitKey) {
+    pub(crate) fn forget(&self, key: &WaitKey) {
         // Otherwise an event has collected it.
         if self.drains[key.direction as usize].load(Acquire) == key.drains {
-            let waker = self.waiters.lock().take(key.direction, key.number);
-            drop(waker);
+            self.take_away(key);
         }
     }
 
@@ -166,6 +156,12 @@ impl Source {
     /// Collects those who wait in this direction, without an event.
     pub(crate) fn collect(&self, direction: Direction, woken: &mut Vec<Waker>) {
         self.drain(&mut self.waiters.lock(), direction, woken);
+    }
+
+    #[cold]
+    fn take_away(&self, key: &WaitKey) {
+        let waker = self.waiters.lock().take(key.direction, key.number);
+        drop(waker);
     }
 
     /// Where the source is registered, if it is.
@@ -259,17 +255,18 @@ impl Direction {
     }
 }
 
-/// What a task waits for.
+/// What a task waits for. Stands in memory as the bit that satisfies it.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
+#[repr(u8)]
 pub(crate) enum Interest {
     /// A read that does not block.
-    Readable,
+    Readable = Readiness::READABLE.bits(),
     /// A write that does not block.
-    Writable,
+    Writable = Readiness::WRITABLE.bits(),
     /// The peer's end of stream, also while unread data waits before it.
-    ReadClosed,
+    ReadClosed = Readiness::READ_CLOSED.bits(),
     /// Hang-up or error.
-    HungUp,
+    HungUp = Readiness::HUNG_UP.bits(),
 }
 
 impl Interest {
@@ -283,14 +280,7 @@ impl Interest {
 
     #[inline]
     pub(crate) fn satisfied_by(self) -> Readiness {
-        // A table, not a match: three looks per echo.
-        const SATISFIED_BY: [Readiness; 4] = [
-            Readiness::READABLE,
-            Readiness::WRITABLE,
-            Readiness::READ_CLOSED,
-            Readiness::HUNG_UP,
-        ];
-        SATISFIED_BY[self as usize]
+        Readiness::from_bits(self as u8)
     }
 }
 
@@ -344,12 +334,17 @@ impl Waiters {
         if self.first[at].is_none() {
             (self.first[at], self.first_keys[at]) = (Some(waker), key);
         } else {
-            self.more.get_or_insert_default().push(Waiter {
+            self.add_more(Waiter {
                 direction,
                 key,
                 waker,
             });
         }
+    }
+
+    #[cold]
+    fn add_more(&mut self, waiter: Waiter) {
+        self.more.get_or_insert_default().push(waiter);
     }
 
     #[cold]
@@ -399,13 +394,12 @@ impl Waiters {
             .any(|waiter| waiter.direction == direction)
     }
 
-    /// Counts a wait on the thread that turns the reactor `here`, and says if that one would be the better home.
+    /// Counts a wait on this thread, and says if the reactor that it turns would be the better home.
     #[inline]
-    fn note_visit(&mut self, here: Option<u16>) -> Waited {
-        match here {
-            Some(here) if self.home.as_ref().is_some_and(|home| home.reactor != here) => {
-                self.note_foreign_visit(here)
-            }
+    fn note_visit(&mut self) -> Waited {
+        let here = turned_here();
+        match &self.home {
+            Some(home) if home.reactor != here && here != NOWHERE => self.note_foreign_visit(here),
             _ => {
                 self.visits = 0;
                 Waited::Pending
@@ -413,6 +407,7 @@ impl Waiters {
         }
     }
 
+    #[cold]
     fn note_foreign_visit(&mut self, here: u16) -> Waited {
         if self.visitor != here {
             (self.visitor, self.visits) = (here, 0);
@@ -440,7 +435,7 @@ mod tests {
     use super::*;
 
     fn wait(source: &Source, interest: Interest, key: Option<&mut Option<WaitKey>>) -> Waited {
-        source.wait(interest, key, None, &mut Context::from_waker(Waker::noop()))
+        source.wait(interest, key, &mut Context::from_waker(Waker::noop()))
     }
 
     #[test]
@@ -468,13 +463,13 @@ mod tests {
                 "one key, one place"
             );
         }
-        source.forget(keys[0].unwrap());
+        source.forget(&keys[0].unwrap());
         let mut woken = Vec::new();
         source.deliver(Readiness::READABLE, &mut woken);
         assert_eq!(woken.len(), 3, "two futures and the poll_* caller");
         source.deliver(Readiness::WRITABLE, &mut woken);
         assert_eq!(woken.len(), 4);
-        source.forget(keys[1].unwrap());
+        source.forget(&keys[1].unwrap());
         source.close(&mut woken);
         assert_eq!(woken.len(), 4, "everybody has been woken");
     }
@@ -489,8 +484,8 @@ mod tests {
                 Waited::Pending
             ));
         }
-        source.forget(keys[0].unwrap());
-        source.forget(keys[2].unwrap());
+        source.forget(&keys[0].unwrap());
+        source.forget(&keys[2].unwrap());
         let mut woken = Vec::new();
         source.close(&mut woken);
         assert_eq!(woken.len(), 2);
