@@ -398,14 +398,23 @@ impl<T: AsFd> AsyncFd<T> {
         op: impl FnOnce(&T) -> Try<R>,
     ) -> io::Result<R> {
         let Try { result, short } = op(self.get_ref());
-        let used_up = match &result {
-            Ok(_) => short && !ready.is_exceptional(),
-            Err(error) => error.kind() == io::ErrorKind::WouldBlock,
-        };
-        if used_up {
+        match result {
+            Ok(done) => {
+                if short && !ready.is_exceptional() {
+                    self.registration.clear(ready, interest);
+                }
+                Ok(done)
+            }
+            Err(error) => Err(self.note_failure(interest, ready, error)),
+        }
+    }
+
+    #[cold]
+    fn note_failure(&self, interest: Interest, ready: Ready<'_>, error: io::Error) -> io::Error {
+        if error.kind() == io::ErrorKind::WouldBlock {
             self.registration.clear(ready, interest);
         }
-        result
+        error
     }
 
     #[inline]
