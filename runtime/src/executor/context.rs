@@ -1,6 +1,7 @@
 //! What the running thread knows of a runtime.
 
 use std::cell::RefCell;
+use std::mem::{self, ManuallyDrop};
 use std::ptr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -69,28 +70,32 @@ impl Context {
     }
 }
 
-/// The current context, if the thread is in one. `None` too in the last moments of a thread, when its thread-locals are
-/// gone.
+/// The current context, if the thread is in one.
 #[inline]
 pub(crate) fn current() -> Option<Rc<Context>> {
-    CURRENT
-        .try_with(|current| current.borrow().clone())
-        .ok()
-        .flatten()
+    CURRENT.with(|current| (**current.borrow()).clone())
 }
 
-/// Calls `use_worker` if this thread is a worker of `shared`, which is only compared.
+/// Gives `value` to `take` if this thread is a worker of `shared`, which is only compared; otherwise returns it.
 ///
-/// The cheap way, for what happens on every wake: no count is touched. `use_worker` must not enter or leave a context.
+/// The cheap way, for what happens on every wake: no count is touched. `take` must not enter or leave a context.
 #[inline]
-pub(crate) fn if_worker_of(shared: *const Shared, use_worker: impl FnOnce(&Worker)) {
+pub(crate) fn give_to_worker_of<T>(
+    shared: *const Shared,
+    value: T,
+    take: impl FnOnce(&Worker, T),
+) -> Option<T> {
+    let mut value = Some(value);
+    // Always there; `with` would be the same, and is not inlined.
     let _ = CURRENT.try_with(|current| {
         if let Some(Context::Worker(worker)) = current.borrow().as_deref()
             && ptr::eq(Arc::as_ptr(&worker.home().shared), shared)
+            && let Some(value) = value.take()
         {
-            use_worker(worker);
+            take(worker, value);
         }
     });
+    value
 }
 
 /// Whether this thread drives the core with this number of `shared`, and so looks at its timers before it sleeps.
@@ -135,14 +140,10 @@ pub(crate) fn refuse_nested_block_on() {
     );
 }
 
-/// Makes `context` the current one until the guard is dropped. In the last moments of a thread, when its thread-locals are
-/// gone, it has no effect.
+/// Makes `context` the current one until the guard is dropped.
 pub(crate) fn enter(context: Rc<Context>) -> Entered {
     Entered {
-        before: CURRENT
-            .try_with(|current| current.replace(Some(context)))
-            .ok()
-            .flatten(),
+        before: replace(Some(context)),
     }
 }
 
@@ -154,11 +155,16 @@ pub(crate) struct Entered {
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        let left = CURRENT.try_with(|current| current.replace(self.before.take()));
-        drop(left); // outside the borrow: it may be the last one
+        drop(replace(self.before.take())); // outside the borrow: it may be the last one
     }
 }
 
+fn replace(context: Option<Rc<Context>>) -> Option<Rc<Context>> {
+    CURRENT.with(|current| mem::replace(&mut **current.borrow_mut(), context))
+}
+
+// Emptied by the guards, not by the end of the thread: without a destructor it is there to the last moment, and nobody has to
+// ask whether it is. A guard that is forgotten leaks its context.
 thread_local! {
-    static CURRENT: RefCell<Option<Rc<Context>>> = const { RefCell::new(None) };
+    static CURRENT: RefCell<ManuallyDrop<Option<Rc<Context>>>> = const { RefCell::new(ManuallyDrop::new(None)) };
 }

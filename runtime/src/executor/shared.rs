@@ -18,6 +18,7 @@ use super::seat::Seat;
 use super::shutdown::Ending;
 use super::timers::Timers;
 use super::watch::Watch;
+use super::worker::Worker;
 use crate::blocking::{Limits, Pool};
 use crate::reactor::Reactors;
 use crate::sys;
@@ -152,28 +153,20 @@ pub(crate) struct Home {
 
 impl Schedule for Arc<Home> {
     fn schedule(&self, task: Runnable) {
-        let mut task = Some(task);
-        context::if_worker_of(Arc::as_ptr(&self.shared), |worker| {
-            task.take()
-                .into_iter()
-                .for_each(|task| worker.schedule_woken(task));
-        });
-        if let Some(task) = task {
+        let shared = Arc::as_ptr(&self.shared);
+        if let Some(task) = context::give_to_worker_of(shared, task, Worker::schedule_woken) {
             self.shared.inject([task]);
         }
     }
 
     #[inline]
     fn schedule_due(due: Due<Self>) {
-        let shared: *const Shared = Arc::as_ptr(&due.scheduler().shared);
-        let mut due = Some(due);
-        context::if_worker_of(shared, |worker| {
+        let shared = Arc::as_ptr(&due.scheduler().shared);
+        let left = context::give_to_worker_of(shared, due, |worker, due| {
             // The worker has all it takes; the task's own scheduler is not needed any more.
-            due.take()
-                .into_iter()
-                .for_each(|due| worker.schedule_woken(due.into_runnable()));
+            worker.schedule_woken(due.into_runnable());
         });
-        if let Some(due) = due {
+        if let Some(due) = left {
             due.hold(|home, task| home.shared.inject([task]));
         }
     }

@@ -350,18 +350,15 @@ impl<T> Drop for Joiner<T> {
 /// the scheduler is lent for only as long as this holds the `Runnable`.
 pub(crate) struct Due<S> {
     runnable: Runnable,
-    scheduler: PhantomData<S>,
+    /// In the task of `runnable`.
+    scheduler: NonNull<S>,
 }
 
 impl<S: Schedule> Due<S> {
     #[inline]
     pub(crate) fn scheduler(&self) -> &S {
-        // SAFETY: made by `TaskCell::wake` of a task with a scheduler of this type, which `runnable` keeps alive.
-        unsafe {
-            (self.runnable.header().vtable.scheduler)(&self.runnable.0)
-                .cast()
-                .as_ref()
-        }
+        // SAFETY: it is in the task that `runnable` keeps alive, and is not changed.
+        unsafe { self.scheduler.as_ref() }
     }
 
     #[inline]
@@ -373,7 +370,7 @@ impl<S: Schedule> Due<S> {
     pub(crate) fn hold(self, schedule: impl FnOnce(&S, Runnable)) {
         let held = Self {
             runnable: Runnable(self.runnable.0.clone()),
-            scheduler: PhantomData,
+            scheduler: self.scheduler,
         };
         schedule(held.scheduler(), self.runnable);
     }
@@ -385,7 +382,6 @@ pub(super) struct VTable {
     shutdown: unsafe fn(&Task),
     wake: unsafe fn(Task),
     schedule: unsafe fn(&Task, Runnable),
-    scheduler: unsafe fn(&Task) -> NonNull<()>,
     /// Writes a `Result<F::Output, Failure>`. Demands also that the task is COMPLETE, that the caller owns the outcome, which
     /// was not taken before, and that the second argument points to memory for it.
     take_outcome: unsafe fn(&Task, NonNull<()>),
@@ -421,7 +417,6 @@ where
         shutdown: Self::shutdown,
         wake: Self::wake,
         schedule: Self::schedule,
-        scheduler: Self::scheduler,
         take_outcome: Self::take_outcome,
         free: Self::free,
     };
@@ -525,7 +520,7 @@ where
         match cell.header.state.wake_by_value() {
             WakeByValue::Submit => S::schedule_due(Due {
                 runnable: Runnable(task),
-                scheduler: PhantomData,
+                scheduler: NonNull::from(&cell.scheduler),
             }),
             WakeByValue::Done => task.released(),
             // SAFETY: the state word says that it was the last reference.
@@ -539,14 +534,6 @@ where
     unsafe fn schedule(task: &Task, runnable: Runnable) {
         // SAFETY: the types are the caller's, whose reference outlives the call, whatever becomes of the Runnable.
         unsafe { Self::of(task.0) }.scheduler.schedule(runnable);
-    }
-
-    /// # Safety
-    ///
-    /// See [`VTable`].
-    unsafe fn scheduler(task: &Task) -> NonNull<()> {
-        // SAFETY: the types are the caller's, who holds a reference.
-        NonNull::from(unsafe { &Self::of(task.0).scheduler }).cast()
     }
 
     /// # Safety
