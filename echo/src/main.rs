@@ -35,11 +35,12 @@ use signals::Signals;
 async fn echo(mut stream: TcpStream, mut connection: Connection) -> io::Result<()> {
     while let Some(readable) = connection.unless_ending(stream.readable()).await {
         readable?;
-        match with_scratch(|buffer| send_back(&stream, buffer))? {
-            Sent::All => {}
-            Sent::AllBut(rest) => stream.write_all(&rest).await?,
+        let rest = match with_scratch(|buffer| send_back(&stream, buffer))? {
+            Sent::All => continue,
+            Sent::AllBut(rest) => rest,
             Sent::Last => return Ok(()),
-        }
+        };
+        stream.write_all(&rest).await?;
     }
     take_leave(&mut stream).await
 }
