@@ -57,11 +57,11 @@ use crate::util::sync::OnceLock;
 /// # }
 /// ```
 pub struct AsyncFd<T: AsFd> {
+    /// First: it leaves the reactor as it is dropped, and the descriptor must still be open then.
     registration: Registration,
     /// `None` until one is set.
     deadlines: OnceLock<Box<Deadlines>>,
-    /// `None` once it has been given away.
-    inner: Option<T>,
+    inner: T,
 }
 
 impl<T: AsFd> AsyncFd<T> {
@@ -115,20 +115,19 @@ impl<T: AsFd> AsyncFd<T> {
         Self {
             registration,
             deadlines: OnceLock::new(),
-            inner: Some(inner),
+            inner,
         }
     }
 
     /// What was wrapped.
     #[inline]
     pub fn get_ref(&self) -> &T {
-        self.inner.as_ref().expect("it is given away by value only")
+        &self.inner
     }
 
     /// Takes the descriptor out of the reactor and gives it back. It stays in non-blocking mode.
-    pub fn into_inner(mut self) -> T {
-        self.registration.deregister(self.as_fd());
-        self.inner.take().expect("it is given away by value only")
+    pub fn into_inner(self) -> T {
+        self.inner
     }
 
     /// Reads by `op`, which is tried when the descriptor may be readable, until it does not answer `WouldBlock`.
@@ -470,14 +469,6 @@ impl<T: AsFd> AsyncFd<T> {
     #[inline]
     pub(super) fn forget(&self, key: &WaitKey) {
         self.registration.forget(key);
-    }
-}
-
-impl<T: AsFd> Drop for AsyncFd<T> {
-    fn drop(&mut self) {
-        if let Some(inner) = &self.inner {
-            self.registration.deregister(inner.as_fd());
-        }
     }
 }
 

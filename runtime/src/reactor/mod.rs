@@ -43,7 +43,7 @@ mod models;
 
 use std::cell::Cell;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::task::Waker;
@@ -130,6 +130,7 @@ impl Reactors {
             reactors: self.clone(),
             token,
             reactor: reactor as u16,
+            fd: fd.as_raw_fd(),
         })
     }
 }
@@ -255,7 +256,7 @@ impl Reactor {
         Ok(token)
     }
 
-    fn leave(&self, fd: BorrowedFd<'_>, token: Token) {
+    fn leave(&self, fd: RawFd, token: Token) {
         // It fails only where somebody closed the descriptor behind its owner's back; the slot is free all the same.
         let _ = self.epoll.delete(fd);
         self.release(token);

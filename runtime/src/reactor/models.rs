@@ -12,7 +12,7 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize as Counter;
 use std::sync::atomic::Ordering::SeqCst;
@@ -115,7 +115,7 @@ fn an_event_of_a_source_that_has_left_neither_marks_nor_wakes_the_next_user_of_i
             let reactors = reactors.clone();
             move || deliver(&reactors, token, Readiness::READABLE)
         });
-        reactors.get(0).leave(fds[0].as_fd(), token);
+        reactors.get(0).leave(fds[0].as_fd().as_raw_fd(), token);
         let (next, task) = (Arc::new(Source::default()), Task::new());
         let next_token = reactors.get(0).join(fds[1].as_fd(), &next).unwrap();
         assert_eq!(
@@ -130,7 +130,9 @@ fn an_event_of_a_source_that_has_left_neither_marks_nor_wakes_the_next_user_of_i
         turning.join().unwrap();
         assert_eq!(next.readiness().readiness(), Readiness::NONE);
         assert_eq!(task.wakes(), 0);
-        reactors.get(0).leave(fds[1].as_fd(), next_token);
+        reactors
+            .get(0)
+            .leave(fds[1].as_fd().as_raw_fd(), next_token);
         next.forget(&key.unwrap());
         task.left_no_waker();
     });
@@ -156,7 +158,7 @@ fn a_source_that_joins_as_the_reactor_closes_is_refused_or_told() {
                     .readiness()
                     .intersects(Readiness::SHUT_DOWN)
             );
-            reactors.get(0).leave(fd.as_fd(), token);
+            reactors.get(0).leave(fd.as_fd().as_raw_fd(), token);
             key.into_iter().for_each(|key| source.forget(&key));
         }
         task.left_no_waker();
@@ -173,7 +175,7 @@ fn a_source_that_leaves_during_a_turn_is_not_touched_afterwards() {
         let leaving = thread::spawn({
             let (reactors, source) = (reactors.clone(), source.clone());
             move || {
-                reactors.get(0).leave(fd.as_fd(), token);
+                reactors.get(0).leave(fd.as_fd().as_raw_fd(), token);
                 source.readiness().readiness()
             }
         });
@@ -645,7 +647,7 @@ impl Socket {
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        self.registration.deregister(self.fd.as_fd());
+        self.registration.deregister();
         assert!(self.sources_counts().iter().all(|&count| count == 0));
     }
 }

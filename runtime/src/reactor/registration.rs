@@ -22,8 +22,8 @@ use crate::util::sync::atomic::{
 };
 use crate::util::sync::{Mutex, OnceLock};
 
-/// The right to wait for one descriptor. The owner of the descriptor owns this too, and calls
-/// [`deregister`](Self::deregister) before it closes it.
+/// The right to wait for one descriptor. The owner of the descriptor owns this too, and drops it, or calls
+/// [`deregister`](Self::deregister), before it closes the descriptor.
 #[derive(Debug)]
 pub(crate) struct Registration {
     source: OnceLock<Arc<Source>>,
@@ -136,11 +136,11 @@ impl Registration {
     }
 
     /// Leaves the reactor. To be called before the descriptor is closed: a duplicate of it would keep sending events.
-    pub(crate) fn deregister(&self, fd: BorrowedFd<'_>) {
+    pub(crate) fn deregister(&self) {
         if let Some(source) = self.source.get() {
             let _moving = self.moving.lock();
             if let Some(home) = source.set_home(None) {
-                home.leave(fd);
+                home.leave();
             }
         }
     }
@@ -180,17 +180,23 @@ impl Registration {
             && let Ok(moved) = reactors.join(fd, source, better)
         {
             source.set_home(Some(moved));
-            home.leave(fd);
+            home.leave();
         }
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        self.deregister();
     }
 }
 
 impl Home {
     /// Takes the source out of its reactor.
-    fn leave(&self, fd: BorrowedFd<'_>) {
+    fn leave(&self) {
         self.reactors
             .get(usize::from(self.reactor))
-            .leave(fd, self.token);
+            .leave(self.fd, self.token);
     }
 }
 

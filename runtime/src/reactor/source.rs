@@ -13,6 +13,7 @@
 //! empties the whole list. It also counts [`Source::drains`] up, so a future that was woken learns without the lock that
 //! there is nothing left of it to take away.
 
+use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::task::{Context, Waker};
 
@@ -219,6 +220,8 @@ pub(crate) struct Home {
     pub(crate) token: Token,
     /// Which of the reactors.
     pub(crate) reactor: u16,
+    /// The descriptor that is registered, by its number.
+    pub(crate) fd: RawFd,
 }
 
 /// Under which a future's waker was left.

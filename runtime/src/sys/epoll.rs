@@ -52,12 +52,14 @@ impl Epoll {
 
     /// Ends the registration of `fd`. Events already handed out by [`wait`](Self::wait) may still name it.
     ///
+    /// By its number, so that whoever registered it need not keep it: the number must still be that of the same descriptor.
+    ///
     /// # Errors
     ///
     /// `ENOENT` if `fd` is not registered here, `EBADF` if it was closed.
-    pub(crate) fn delete(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
+    pub(crate) fn delete(&self, fd: RawFd) -> io::Result<()> {
         fault::deregister(self.0.as_fd(), fd, || {
-            let (epoll, fd) = (self.0.as_raw_fd(), fd.as_raw_fd());
+            let epoll = self.0.as_raw_fd();
             retry(Call::EpollDelete, || {
                 control(epoll, libc::EPOLL_CTL_DEL, fd, Events(0), 0)
             })?;
@@ -280,7 +282,7 @@ const EVENTS_MAX: usize = libc::c_int::MAX as usize / size_of::<libc::epoll_even
 mod tests {
     use std::fs::File;
     use std::io::{self, PipeReader, PipeWriter, Write};
-    use std::os::fd::AsFd;
+    use std::os::fd::{AsFd, AsRawFd};
     use std::time::Duration;
 
     use super::{Epoll, EventBuffer, Events, millis_rounded_up};
@@ -374,7 +376,7 @@ mod tests {
             let (epoll, reader, mut writer) = watched_pipe(3);
             let _duplicate = reader.try_clone().unwrap();
             if delete {
-                epoll.delete(reader.as_fd()).unwrap();
+                epoll.delete(reader.as_raw_fd()).unwrap();
             }
             drop(reader);
             writer.write_all(b"x").unwrap();
@@ -390,8 +392,8 @@ mod tests {
         let file = File::open("/proc/self/exe").unwrap();
         assert_eq!(code(epoll.add(file.as_fd(), EDGE, 1)), Some(libc::EPERM));
         assert_eq!(code(epoll.add(reader.as_fd(), EDGE, 1)), Some(libc::EEXIST));
-        epoll.delete(reader.as_fd()).unwrap();
-        assert_eq!(code(epoll.delete(reader.as_fd())), Some(libc::ENOENT));
+        epoll.delete(reader.as_raw_fd()).unwrap();
+        assert_eq!(code(epoll.delete(reader.as_raw_fd())), Some(libc::ENOENT));
     }
 
     #[test]

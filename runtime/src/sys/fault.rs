@@ -215,11 +215,11 @@ pub(super) fn register(
 /// Makes `delete`, which ends the registration of `fd`, and forgets it whatever comes of it: nobody expects edges.
 pub(super) fn deregister(
     epoll: BorrowedFd<'_>,
-    fd: BorrowedFd<'_>,
+    fd: RawFd,
     delete: impl FnOnce() -> io::Result<()>,
 ) -> io::Result<()> {
     let mut registrations = lock(&REGISTRATIONS);
-    registrations.remove(&(fd.as_raw_fd(), epoll.as_raw_fd()));
+    registrations.remove(&(fd, epoll.as_raw_fd()));
     delete()
 }
 
@@ -315,7 +315,7 @@ static REGISTRATIONS: Mutex<BTreeMap<(RawFd, RawFd), (Events, u64)>> = Mutex::ne
 #[cfg(all(test, not(loom)))]
 mod tests {
     use std::io::ErrorKind;
-    use std::os::fd::{AsFd, OwnedFd};
+    use std::os::fd::{AsFd, AsRawFd, OwnedFd};
     use std::os::unix::net::UnixStream;
     use std::sync::{Mutex, MutexGuard, PoisonError};
     use std::time::Duration;
@@ -411,7 +411,7 @@ mod tests {
             .fail(Call::Send, 1..2, libc::EAGAIN)
             .shorten(Call::Send, 2..3, 1)
             .fail(Call::Recv, 1..2, libc::EAGAIN));
-        epoll.delete(reader.as_fd()).unwrap();
+        epoll.delete(reader.as_raw_fd()).unwrap();
         epoll
             .add(writer.as_fd(), Events::WRITABLE | Events::EDGE, 6)
             .unwrap();

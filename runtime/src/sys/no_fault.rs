@@ -3,7 +3,7 @@
 //! Every function inlines to the call it surrounds.
 
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, RawFd};
 
 use super::call::Call;
 use super::epoll::Events;
@@ -37,7 +37,7 @@ pub(super) fn register(
 #[inline(always)]
 pub(super) fn deregister(
     _: BorrowedFd<'_>,
-    _: BorrowedFd<'_>,
+    _: RawFd,
     delete: impl FnOnce() -> io::Result<()>,
 ) -> io::Result<()> {
     delete()
