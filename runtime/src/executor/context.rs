@@ -102,7 +102,9 @@ pub(crate) fn give_to_worker_of<T>(
 #[inline]
 pub(crate) fn holds_core(shared: &Arc<Shared>, core: usize) -> bool {
     let mut holds = false;
-    if_worker_of(Arc::as_ptr(shared), |worker| holds = worker.holds(core));
+    give_to_worker_of(Arc::as_ptr(shared), (), |worker, ()| {
+        holds = worker.holds(core)
+    });
     holds
 }
 

@@ -416,20 +416,22 @@ impl<T: AsFd> AsyncFd<T> {
         error
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn poll_ready(
         &self,
         interest: Interest,
         key: Option<&mut Option<WaitKey>>,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<Ready<'_>>> {
-        let ready = self
+        match self
             .registration
-            .poll_ready(self.as_fd(), interest, key, place, cx);
-        if ready.is_pending() && self.deadlines.get().is_some() {
-            return self.poll_deadline(interest);
+            .poll_ready(self.as_fd(), interest, key, place, cx)
+        {
+            Poll::Ready(Ok(ready)) => Poll::Ready(Ok(ready)),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(explain(error))),
+            Poll::Pending if self.deadlines.get().is_none() => Poll::Pending,
+            Poll::Pending => self.poll_deadline(interest),
         }
-        ready.map_err(explain)
     }
 
     /// The task has begun to wait: an error if that has taken too long already.
