@@ -38,8 +38,8 @@ pub(crate) struct Core {
     visited_at: Cell<Duration>,
     /// When the worker may give its CPU away again.
     gives_way_from: Cell<Duration>,
-    /// How long a poll takes at present, on average.
-    poll_time: Cell<Duration>,
+    /// How many nanoseconds a poll takes at present, on average.
+    poll_nanos: Cell<u64>,
     /// What turns of a reactor fill; kept for its memory.
     pub(super) harvest: RefCell<Harvest>,
     pub(super) siblings: Siblings,
@@ -81,7 +81,7 @@ impl Core {
             } else {
                 Duration::MAX // a single worker leaves the other CPUs to the senders
             }),
-            poll_time: Cell::new(WAKE_TIME), // until it is known, any task is worth a helper
+            poll_nanos: Cell::new(WAKE_NANOS), // until it is known, any task is worth a helper
             harvest: RefCell::new(Harvest::new()),
             siblings: Siblings::new(index, workers_count),
         }
@@ -133,13 +133,17 @@ impl Core {
     pub(super) fn visit_is_due(&self) -> bool {
         let polls = self.polls.get() + 1;
         self.polls.set(polls);
-        polls >= POLLS_MAX || polls >= self.look_at_polls.get() && self.interval_is_over(polls)
+        polls >= self.look_at_polls.get() && self.interval_is_over(polls)
     }
 
     fn interval_is_over(&self, polls: u32) -> bool {
+        if polls >= POLLS_MAX {
+            return true;
+        }
         let over = clock::now().saturating_sub(self.visited_at.get()) >= VISIT_INTERVAL;
         self.look_every.set(if over { 1 } else { POLLS_PER_LOOK });
-        self.look_at_polls.set(polls + self.look_every.get());
+        self.look_at_polls
+            .set((polls + self.look_every.get()).min(POLLS_MAX));
         over
     }
 
@@ -148,8 +152,9 @@ impl Core {
         let now = clock::now();
         let polls = self.polls.replace(0);
         if polls > 0 {
-            let average = now.saturating_sub(self.visited_at.get()) / polls;
-            self.poll_time.set((self.poll_time.get() * 3 + average) / 4);
+            let nanos = now.saturating_sub(self.visited_at.get()).as_nanos() as u64;
+            self.poll_nanos
+                .set((self.poll_nanos.get() * 3 + nanos / u64::from(polls)) / 4);
         }
         now
     }
@@ -181,8 +186,10 @@ impl Core {
     /// somebody takes.
     #[inline]
     pub(super) fn is_backlogged(&self) -> bool {
-        let waiting = self.queue.len() as u32; // at most the capacity
-        waiting > 0 && self.poll_time.get() * waiting >= WAKE_TIME
+        self.poll_nanos
+            .get()
+            .saturating_mul(self.queue.len() as u64)
+            >= WAKE_NANOS
     }
 }
 
@@ -193,7 +200,7 @@ const POLLS_MAX: u32 = 61;
 const VISIT_INTERVAL: Duration = Duration::from_micros(200);
 
 /// What it takes to wake a thread that sleeps, on a virtual machine; on metal it is a quarter of that.
-const WAKE_TIME: Duration = Duration::from_micros(1000);
+const WAKE_NANOS: u64 = 1_000_000;
 
 /// Longer than those who send messages keep a CPU: by then it is the scheduler's time slice that ended.
 const ABSENCE_MAX: Duration = Duration::from_millis(4);

@@ -284,13 +284,12 @@ impl Arrivals {
     }
 
     #[inline]
-    pub(super) fn take(&self) -> Vec<Arrival> {
-        if !self.filled.load(Acquire) {
-            return Vec::new();
-        }
-        let mut list = self.list.lock();
-        self.filled.store(false, Release);
-        std::mem::take(&mut list.waiting)
+    pub(super) fn take(&self) -> Option<Vec<Arrival>> {
+        self.filled.load(Acquire).then(|| {
+            let mut list = self.list.lock();
+            self.filled.store(false, Release);
+            std::mem::take(&mut list.waiting)
+        })
     }
 
     /// Refuses tasks from now on, ends those that wait, and says how many that were.

@@ -341,7 +341,10 @@ impl Worker {
     }
 
     fn take_arrivals(&self) {
-        for arrival in self.remote().arrivals.take() {
+        let Some(arrivals) = self.remote().arrivals.take() else {
+            return;
+        };
+        for arrival in arrivals {
             arrival.pinned.bind(self.local.inbox());
             self.shared().local_tasks_count.fetch_add(1, Relaxed); // a statistic
             self.local.adopt(arrival.task, arrival.runnable);

@@ -185,14 +185,15 @@ impl Source {
 
     #[inline]
     fn drain(&self, waiters: &mut Waiters, direction: Direction, woken: &mut Vec<Waker>) {
-        let Some(waker) = waiters.first[direction as usize].take() else {
+        let first = &mut waiters.first[direction as usize];
+        if first.is_none() {
             debug_assert!(
                 waiters.more.is_none() || !waiters.more_in(direction),
                 "the first place is filled first"
             );
             return;
-        };
-        woken.push(waker);
+        }
+        woken.extend(first.take());
         if waiters.more.is_some() {
             waiters.drain_more(direction, woken);
         }
