@@ -38,10 +38,7 @@ impl Registry {
         }
         let core = self.core;
         tasks.live.insert_with(|index| {
-            task.set_key(RegistryKey {
-                core,
-                index: index as u32,
-            });
+            task.set_key(RegistryKey::new(core, index as u32));
             task
         });
         Ok(())
@@ -49,10 +46,10 @@ impl Registry {
 
     /// Lets go of a task that has completed.
     pub(crate) fn remove(&self, key: RegistryKey) {
-        debug_assert_eq!(key.core, self.core);
+        debug_assert_eq!(key.core(), self.core);
         let removed = {
             let mut tasks = self.tasks.lock();
-            let removed = tasks.live.remove(key.index as usize);
+            let removed = tasks.live.remove(key.index());
             tasks.ended_count += usize::from(tasks.closed && removed.is_some());
             removed
         };

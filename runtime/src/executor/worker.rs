@@ -218,16 +218,16 @@ impl Worker {
         let now_ms = self.now_ms();
         match self.with_task_budget(|| task.run(now_ms)) {
             Ran::Idle => {}
-            Ran::Again(task) if task.header().key().core == LOCAL => self.local.push(task),
+            Ran::Again(task) if task.header().key().core() == LOCAL => self.local.push(task),
             Ran::Again(task) => match &*self.core.borrow() {
                 Some(core) => self.push(core, task),
                 None => self.shared().inject([task]),
             },
-            Ran::Complete(key) if key.core == LOCAL => {
+            Ran::Complete(key) if key.core() == LOCAL => {
                 self.shared().local_tasks_count.fetch_sub(1, Relaxed); // a statistic
                 self.local.remove(key);
             }
-            Ran::Complete(key) => self.shared().remotes[key.core as usize]
+            Ran::Complete(key) => self.shared().remotes[key.core() as usize]
                 .registry
                 .remove(key),
         }

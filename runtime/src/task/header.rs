@@ -39,7 +39,7 @@ impl Header {
             id: TaskId::next(),
             name: meta.name,
             location: meta.location,
-            key: AtomicU64::new(u64::MAX),
+            key: AtomicU64::new(RegistryKey::NONE.0),
             polls_count: AtomicU32::new(0),
             last_poll_ms: AtomicU32::new(meta.spawned_ms),
             spawned_ms: meta.spawned_ms,
@@ -62,16 +62,11 @@ impl Header {
     /// The key the registry gave; every bit set before it did.
     #[inline]
     pub(crate) fn key(&self) -> RegistryKey {
-        let key = self.key.load(Relaxed);
-        RegistryKey {
-            core: (key >> 32) as u32,
-            index: key as u32,
-        }
+        RegistryKey(self.key.load(Relaxed))
     }
 
     pub(super) fn set_key(&self, key: RegistryKey) {
-        self.key
-            .store(u64::from(key.core) << 32 | u64::from(key.index), Relaxed);
+        self.key.store(key.0, Relaxed);
     }
 
     /// How often the task was polled (modulo 2³²).

@@ -68,11 +68,28 @@ pub(crate) struct Meta {
     pub(crate) spawned_ms: u32,
 }
 
-/// A task's place in the registry of live tasks.
+/// A task's place in the registry of live tasks: a core and an index there. One word, so that a header keeps it in an atomic and
+/// a run returns it in a register.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct RegistryKey {
-    pub(crate) core: u32,
-    pub(crate) index: u32,
+pub(crate) struct RegistryKey(u64);
+
+impl RegistryKey {
+    /// Before the registry has given one.
+    const NONE: Self = Self(u64::MAX);
+
+    pub(crate) fn new(core: u32, index: u32) -> Self {
+        Self(u64::from(core) << 32 | u64::from(index))
+    }
+
+    #[inline]
+    pub(crate) fn core(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+
+    #[inline]
+    pub(crate) fn index(self) -> usize {
+        self.0 as u32 as usize
+    }
 }
 
 /// Makes a task, scheduled from the start: the caller queues the `Runnable`.

@@ -1015,7 +1015,7 @@ fn a_dropped_runnable_leaves_a_task_that_only_shutdown_ends() {
 
 #[test]
 fn a_finished_run_names_the_registry_key_and_a_queue_slot_gives_the_task_back() {
-    let key = RegistryKey { core: 3, index: 41 };
+    let key = RegistryKey::new(3, 41);
     let (task, runnable, _handle) = new(ready(()), Queue::default(), meta());
     task.set_key(key);
     assert_eq!(
