@@ -62,33 +62,26 @@ impl Siblings {
     /// Those that have not moved since the last look, [`SIBLINGS_MAX`] of them at most; none if that was less than
     /// [`LOOK_INTERVAL`] ago.
     #[inline]
-    pub(crate) fn stuck(
-        &self,
-        now: Duration,
-        remotes: &[Arc<Remote>],
-    ) -> impl Iterator<Item = usize> + use<> {
-        let mut stuck = [None; SIBLINGS_MAX];
-        if remotes.len() > 1 && now.saturating_sub(self.looked_at.get()) >= LOOK_INTERVAL {
-            self.looked_at.set(now);
-            self.look(remotes, &mut stuck);
+    pub(crate) fn stuck(&self, now: Duration, remotes: &[Arc<Remote>]) -> Vec<usize> {
+        if remotes.len() == 1 || now.saturating_sub(self.looked_at.get()) < LOOK_INTERVAL {
+            return Vec::new();
         }
-        stuck.into_iter().flatten()
+        self.looked_at.set(now);
+        self.look(remotes)
     }
 
     #[cold]
-    fn look(&self, remotes: &[Arc<Remote>], stuck: &mut [Option<usize>; SIBLINGS_MAX]) {
+    fn look(&self, remotes: &[Arc<Remote>]) -> Vec<usize> {
         let mut ticks = self.ticks.borrow_mut();
-        let mut places = stuck.iter_mut();
         let first = self.rng.below(remotes.len());
-        for sibling in (first..first + remotes.len()).map(|at| at % remotes.len()) {
-            let stands_still = !has_moved(&mut ticks[sibling], &remotes[sibling]);
-            if stands_still && sibling != self.own {
-                match places.next() {
-                    Some(place) => *place = Some(sibling),
-                    None => return,
-                }
-            }
-        }
+        (first..first + remotes.len())
+            .map(|at| at % remotes.len())
+            .filter(|&sibling| {
+                let stands_still = !has_moved(&mut ticks[sibling], &remotes[sibling]);
+                stands_still && sibling != self.own
+            })
+            .take(SIBLINGS_MAX)
+            .collect()
     }
 }
 
