@@ -26,7 +26,6 @@ pub(crate) struct Core {
     pub(super) rng: Rng,
     /// Whether the thread's own tasks had the first go at the last poll.
     pub(super) local_was_first: Cell<bool>,
-    tick: Cell<u64>,
     /// How many times in a row the next task came from the next slot.
     next_streak: Cell<u8>,
     /// Polls since the last visit to reactor and injector.
@@ -70,7 +69,6 @@ impl Core {
             // Indices are small and seeds often are, so they must not meet in the same bits.
             rng: Rng::new(seed.rotate_left(32) ^ index as u64),
             local_was_first: Cell::new(false),
-            tick: Cell::new(0),
             next_streak: Cell::new(0),
             polls: Cell::new(0),
             look_at_polls: Cell::new(POLLS_PER_LOOK),
@@ -98,9 +96,9 @@ impl Core {
     /// Shows the siblings that the worker has come back from a task.
     #[inline]
     pub(super) fn publish_tick(&self, remote: &Remote) {
-        let tick = self.tick.get() + 1;
-        self.tick.set(tick);
-        remote.tick.store(tick, Relaxed); // they compare it with itself
+        // Only the worker with this core writes it, so a load and a store make a count. They compare it with itself.
+        let tick = remote.tick.load(Relaxed);
+        remote.tick.store(tick.wrapping_add(1), Relaxed);
     }
 
     /// The next stealable task. The next slot goes first, but not for ever: two tasks that wake each other would keep all

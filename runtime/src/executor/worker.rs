@@ -25,6 +25,8 @@ pub(crate) struct Worker {
     home: Arc<Home>,
     /// What the siblings see of this worker.
     remote: Arc<Remote>,
+    /// The runtime's, at hand.
+    poll_budget: u32,
     /// `None` while another thread holds it.
     core: RefCell<Option<Core>>,
     local: LocalTasks,
@@ -42,6 +44,7 @@ impl Worker {
         let local = LocalTasks::new(&home.shared);
         let remote = home.shared.remotes[home.core].clone();
         Self {
+            poll_budget: home.shared.poll_budget,
             home,
             remote,
             core: RefCell::new(None),
@@ -92,7 +95,7 @@ impl Worker {
         if self.searching.get() {
             self.stop_searching();
         }
-        with_budget(self.shared().poll_budget, poll)
+        with_budget(self.poll_budget, poll)
     }
 
     pub(crate) fn home(&self) -> &Arc<Home> {
