@@ -39,10 +39,6 @@ struct State {
 
 /// The answer to somebody who asked for the core.
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "a core goes straight from its seat to its thread"
-)]
 pub(crate) enum Claim {
     Core(Core),
     /// Not now: park, and ask again when unparked.
