@@ -534,7 +534,7 @@ fn a_task_sent_to_a_worker_that_parks_is_not_left_waiting() {
             move || home.spawn_pinned(0, move || pending, Location::caller())
         });
         let remote = &shared.remotes[0];
-        let mut arrived = remote.arrivals.take();
+        let mut arrived = remote.arrivals.take().unwrap_or_default();
         let parked = arrived.is_empty() && remote.parker.prepare_park();
         let handle = sender.join().unwrap();
         if parked {
@@ -544,7 +544,7 @@ fn a_task_sent_to_a_worker_that_parks_is_not_left_waiting() {
             );
             remote.parker.unpark();
         }
-        arrived.extend(remote.arrivals.take());
+        arrived.extend(remote.arrivals.take().unwrap_or_default());
         assert_eq!(arrived.len(), 1);
         arrived
             .into_iter()
@@ -1203,7 +1203,7 @@ fn work_injected(shared: &Shared) {
 /// As `Worker::poll`.
 fn finish_poll(shared: &Shared, ran: Ran) {
     match ran {
-        Ran::Complete(key) => shared.remotes[key.core as usize].registry.remove(key),
+        Ran::Complete(key) => shared.remotes[key.core() as usize].registry.remove(key),
         Ran::Idle => {}
         Ran::Again(_) => unreachable!("nobody wakes it"),
     }
