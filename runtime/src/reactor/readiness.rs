@@ -115,10 +115,11 @@ impl Readiness {
     pub(crate) const NONE: Self = Self(0);
     /// A read will not give `EAGAIN`: data, end of stream, hang-up or error.
     pub(crate) const READABLE: Self = Self(1);
-    /// A write will not give `EAGAIN`: room, hang-up or error.
-    pub(crate) const WRITABLE: Self = Self(1 << 1);
+    /// A write will not give `EAGAIN`: room, hang-up or error. As READABLE, the bit that epoll has for it, which saves the
+    /// translation.
+    pub(crate) const WRITABLE: Self = Self(1 << 2);
     /// The peer will send nothing more. Latched.
-    pub(crate) const READ_CLOSED: Self = Self(1 << 2);
+    pub(crate) const READ_CLOSED: Self = Self(1 << 1);
     /// Both directions are closed, or the source is in error. Latched.
     pub(crate) const HUNG_UP: Self = Self(1 << 3);
     /// The runtime of this reactor has shut down. Latched.

@@ -316,7 +316,7 @@ struct Waiter {
 impl Waiters {
     #[inline]
     fn fresh_key(&mut self) -> u32 {
-        self.last_key = self.last_key.wrapping_add(1).max(POLL_KEY + 1);
+        self.last_key = self.last_key.wrapping_add(2); // even, also when it comes round
         self.last_key
     }
 
@@ -425,8 +425,8 @@ impl Waiters {
     }
 }
 
-/// Stands for whoever calls `poll_*` methods.
-const POLL_KEY: u32 = 0;
+/// Stands for whoever calls `poll_*` methods. The keys of futures are even.
+const POLL_KEY: u32 = 1;
 
 /// How many waits in a row on another worker make a source move there. Moving costs two `epoll_ctl`, and a message that
 /// wakes a task on another worker an eventfd write and that worker's wake-up. With 16, two workers that stole from each
