@@ -65,7 +65,7 @@ impl Core {
     pub(crate) fn new(index: usize, workers_count: usize, seed: u64) -> Self {
         Self {
             index,
-            queue: LocalQueue::new(),
+            queue: LocalQueue::new(workers_count > 1),
             // Indices are small and seeds often are, so they must not meet in the same bits.
             rng: Rng::new(seed.rotate_left(32) ^ index as u64),
             local_was_first: Cell::new(false),

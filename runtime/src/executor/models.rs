@@ -53,7 +53,7 @@ use crate::util::sync::thread::{Bell, park};
 #[test]
 fn an_owner_that_pops_and_a_thief_take_each_task_once() {
     model(|| {
-        let (tasks, queue) = (Tasks::default(), LocalQueue::new());
+        let (tasks, queue) = (Tasks::default(), LocalQueue::new(true));
         tasks.push(&queue, 3);
         let thief = tasks.thief(&queue, Thief::steal_all);
         tasks.run_queued(&queue);
@@ -65,7 +65,7 @@ fn an_owner_that_pops_and_a_thief_take_each_task_once() {
 #[test]
 fn a_push_around_the_end_of_the_ring_overwrites_nothing_that_is_being_stolen() {
     model(|| {
-        let (tasks, queue) = (Tasks::default(), LocalQueue::new());
+        let (tasks, queue) = (Tasks::default(), LocalQueue::new(true));
         tasks.push(&queue, CAPACITY - 1);
         tasks.run_queued(&queue);
         tasks.push(&queue, CAPACITY); // full, and around the end
@@ -85,7 +85,7 @@ fn a_push_around_the_end_of_the_ring_overwrites_nothing_that_is_being_stolen() {
 #[test]
 fn two_thieves_and_an_owner_never_take_the_same_task() {
     model(|| {
-        let (tasks, queue) = (Tasks::default(), LocalQueue::new());
+        let (tasks, queue) = (Tasks::default(), LocalQueue::new(true));
         tasks.push(&queue, 2);
         let thieves = [(); 2].map(|()| tasks.thief(&queue, Thief::steal));
         tasks.push(&queue, 1);
@@ -100,7 +100,7 @@ fn two_thieves_and_an_owner_never_take_the_same_task() {
 #[test]
 fn a_thief_that_was_overtaken_by_a_refill_takes_nothing_stale() {
     model(|| {
-        let (tasks, queue) = (Tasks::default(), LocalQueue::new());
+        let (tasks, queue) = (Tasks::default(), LocalQueue::new(true));
         tasks.push(&queue, CAPACITY);
         let thief = tasks.thief(&queue, Thief::steal);
         tasks.run_queued(&queue);
@@ -114,7 +114,7 @@ fn a_thief_that_was_overtaken_by_a_refill_takes_nothing_stale() {
 #[test]
 fn the_next_slot_gives_its_task_to_one_and_is_free_then() {
     model(|| {
-        let (tasks, queue) = (Tasks::default(), LocalQueue::new());
+        let (tasks, queue) = (Tasks::default(), LocalQueue::new(true));
         assert!(queue.set_next(tasks.spawn()).is_ok());
         let thieves = [(); 2].map(|()| tasks.thief(&queue, Thief::steal_next));
         queue
@@ -137,7 +137,7 @@ fn the_next_slot_gives_its_task_to_one_and_is_free_then() {
 #[test]
 fn a_queue_changes_its_thread_while_a_thief_is_at_it() {
     model(|| {
-        let (tasks, queue) = (Tasks::default(), LocalQueue::new());
+        let (tasks, queue) = (Tasks::default(), LocalQueue::new(true));
         tasks.push(&queue, 1);
         let thief = tasks.thief(&queue, Thief::steal_all);
         let seat = Arc::new(Mutex::new(None));
@@ -166,11 +166,11 @@ fn a_queue_changes_its_thread_while_a_thief_is_at_it() {
 #[test]
 fn a_thief_that_is_robbed_in_turn_overwrites_nothing() {
     model(|| {
-        let (tasks, victim) = (Tasks::default(), LocalQueue::new());
+        let (tasks, victim) = (Tasks::default(), LocalQueue::new(true));
         tasks.push(&victim, CAPACITY);
         let thief = Thief {
             from: victim.stealer(),
-            own: LocalQueue::new(),
+            own: LocalQueue::new(true),
             tasks: tasks.clone(),
         };
         tasks.push(&thief.own, CAPACITY - 1);
@@ -903,7 +903,7 @@ impl Tasks {
         thread::spawn(move || {
             steals(&Thief {
                 from,
-                own: LocalQueue::new(),
+                own: LocalQueue::new(true),
                 tasks,
             })
         })
