@@ -96,6 +96,8 @@ struct PoolThread {
     /// `None` until the thread runs.
     thread: Option<Thread>,
     running: Option<TaskRef>,
+    /// Whether what it runs is [spared](Job::spared).
+    is_spared: bool,
     is_idle: bool,
     bed: Arc<Bed>,
 }
@@ -109,6 +111,7 @@ struct Bed(Condvar);
 pub(crate) struct Job {
     task: TaskRef,
     runnable: Runnable,
+    is_spared: bool,
 }
 
 /// What to do after a submit.
@@ -225,12 +228,15 @@ impl Pool {
     }
 
     /// After the close: waits until every thread has departed, except the calling one if it is of this pool, and those that
-    /// run a closure if they are `spared`.
+    /// run a closure that is [spared](Job::spared), or any closure if all are `spared`.
     pub(crate) fn wait_until_departed(&self, spared: bool, deadline: Deadline) {
         let mut state = self.state.lock();
-        let own = state.running_here().into_iter().count();
+        let own = state.running_here();
         loop {
-            let staying = if spared { state.running_count } else { own };
+            let staying = match spared {
+                true => state.running_count,
+                false => state.staying_count(own),
+            };
             let remaining = deadline.remaining();
             if state.present_count <= staying || remaining.is_zero() {
                 return;
@@ -239,12 +245,13 @@ impl Pool {
         }
     }
 
-    /// The closures that run, except the one that asks.
+    /// The closures that run, except the one that asks and those that are [spared](Job::spared).
     pub(crate) fn running(&self) -> Vec<TaskInfo> {
         let state = self.state.lock();
         let own = state.running_here();
         let others = (state.threads.iter()).filter(|(key, _)| Some(*key) != own);
         others
+            .filter(|(_, thread)| !thread.is_spared)
             .filter_map(|(_, thread)| thread.running.as_ref())
             .filter(|task| !task.is_complete())
             .map(TaskRef::info)
@@ -357,7 +364,9 @@ impl State {
     fn note_begun(&mut self, key: usize, job: Job) -> Runnable {
         self.get_up(key);
         self.running_count += 1;
-        self.thread(key).running = Some(job.task);
+        let thread = self.thread(key);
+        thread.running = Some(job.task);
+        thread.is_spared = job.is_spared;
         job.runnable
     }
 
@@ -370,6 +379,15 @@ impl State {
     fn remove(&mut self, key: usize) {
         self.get_up(key);
         self.threads.remove(key);
+    }
+
+    /// How many threads a shutdown does not wait for: the one that it runs on, and those with a closure that is spared.
+    fn staying_count(&self, own: Option<usize>) -> usize {
+        let is_spared = |thread: &PoolThread| thread.running.is_some() && thread.is_spared;
+        let threads = self.threads.iter();
+        threads
+            .filter(|(key, thread)| Some(*key) == own || is_spared(thread))
+            .count()
     }
 
     /// The key of the calling thread, if a closure of this pool calls.
@@ -391,7 +409,18 @@ impl Job {
         T: Send + 'static,
     {
         let (task, runnable, handle) = task::new(Call(Some(closure)), Once, meta);
-        (Self { task, runnable }, handle)
+        let job = Self {
+            task,
+            runnable,
+            is_spared: false,
+        };
+        (job, handle)
+    }
+
+    /// Makes a closure of it that no shutdown waits for or tells of: nobody wants what it does if not its result.
+    pub(crate) fn spared(mut self) -> Self {
+        self.is_spared = true;
+        self
     }
 
     /// Drops the closure; the handle says cancelled.

@@ -75,6 +75,7 @@ pub use self::group::TaskGroup;
 pub use self::runtime::{EnterGuard, Handle, Metrics, Runtime};
 pub use self::shutdown::ShutdownReport;
 pub use self::spawn_blocking::spawn_blocking;
+pub(crate) use self::spawn_blocking::spawn_spared;
 pub(crate) use self::timers::{Timer, advance_virtual_time};
 pub use self::yield_now::{YieldNow, yield_now};
 use crate::task::JoinHandle;

@@ -56,6 +56,24 @@ where
         .spawn_blocking(closure, Location::caller())
 }
 
+/// Runs a closure that blocks and does nothing that anybody wants but its result: a shutdown does not wait for it.
+///
+/// # Panics
+///
+/// Outside a runtime, with a sentence that names `what` needs one.
+#[track_caller]
+pub(crate) fn spawn_spared<C, T>(what: &str, name: &str, closure: C) -> JoinHandle<T>
+where
+    C: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    let context = context::expect_current(what);
+    let home = context.home();
+    let (job, handle) = Job::new(closure, home.blocking_meta(Some(name), Location::caller()));
+    home.submit(job.spared());
+    handle
+}
+
 impl Home {
     /// Hands a closure to the pool.
     pub(super) fn spawn_blocking<C, T>(
@@ -67,18 +85,25 @@ impl Home {
         C: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        let meta = Meta {
-            name: None,
+        let (job, handle) = Job::new(closure, self.blocking_meta(None, location));
+        self.submit(job);
+        handle
+    }
+
+    fn blocking_meta(&self, name: Option<&str>, location: &'static Location<'static>) -> Meta {
+        Meta {
+            name: name.map(Into::into),
             location,
             spawned_ms: self.shared.millis(clock::now()),
-        };
-        let (job, handle) = Job::new(closure, meta);
+        }
+    }
+
+    fn submit(self: &Arc<Self>, job: Job) {
         match self.shared.blocking.submit(job) {
             Submitted::Queued => {}
             Submitted::NeedsThread(key) => self.start_blocking_thread(key),
             Submitted::Refused(job) => job.cancel(),
         }
-        handle
     }
 
     #[cold]
