@@ -11,7 +11,7 @@ use wakeful::net::TcpListener;
 async fn main() -> io::Result<()> {
     let address = std::env::args().nth(1);
     let address = address.as_deref().unwrap_or("127.0.0.1:7007");
-    let listener = TcpListener::bind(address.parse().map_err(io::Error::other)?)?;
+    let listener = TcpListener::bind(address)?;
     println!("listening on {}", listener.local_addr()?);
     loop {
         let (mut stream, _peer) = listener.accept().await?;

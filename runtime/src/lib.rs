@@ -5,7 +5,7 @@
 //!
 //! #[wakeful::main]
 //! async fn main() -> std::io::Result<()> {
-//!     let listener = TcpListener::bind("127.0.0.1:7007".parse().unwrap())?;
+//!     let listener = TcpListener::bind("127.0.0.1:7007")?;
 //!     loop {
 //!         let (mut stream, _peer) = listener.accept().await?;
 //!         wakeful::spawn(async move {
@@ -100,7 +100,7 @@ pub use task::{Cancel, JoinError, JoinHandle, TaskId, TaskInfo};
 /// ```no_run
 /// #[wakeful::main(workers = 2)]
 /// async fn main() -> std::io::Result<()> {
-///     let listener = wakeful::net::TcpListener::bind("127.0.0.1:7007".parse().unwrap())?;
+///     let listener = wakeful::net::TcpListener::bind("127.0.0.1:7007")?;
 ///     let (stream, _peer) = listener.accept().await?;
 ///     stream.write(b"hello\n").await?;
 ///     Ok(())

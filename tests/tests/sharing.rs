@@ -307,7 +307,7 @@ fn a_worker_wakes_sleeping_siblings_for_each_of_many_bursts() {
 fn the_connections_of_a_worker_that_is_stuck_are_served_by_another() {
     on_workers([2, 4], |runtime| {
         const CONNECTIONS: usize = 20;
-        let listener = TcpListener::bind(([127, 0, 0, 1], 0).into()).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let server = runtime.spawn(async move {
             let mut connections = Vec::new();

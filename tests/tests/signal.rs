@@ -422,7 +422,7 @@ fn a_storm_of_signals_is_no_error_to_anybody() {
         static OVER: AtomicBool = AtomicBool::new(false);
         within(LIMIT * 2, || {
             let runtime = runtime(2);
-            let listener = TcpListener::bind(([127, 0, 0, 1], 0).into()).unwrap();
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
             let address = listener.local_addr().unwrap();
             let mut signals = signal(USR1).unwrap();
             let handle = runtime.handle();

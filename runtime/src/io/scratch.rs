@@ -23,7 +23,7 @@ use std::cell::Cell;
 /// use wakeful::net::{TcpListener, TcpStream};
 ///
 /// wakeful::block_on(async {
-///     let listener = TcpListener::bind(([127, 0, 0, 1], 0).into())?;
+///     let listener = TcpListener::bind("127.0.0.1:0")?;
 ///     let client = TcpStream::connect(listener.local_addr()?).await?;
 ///     let (server, _) = listener.accept().await?;
 ///     client.write(b"ping").await?;

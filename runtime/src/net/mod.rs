@@ -19,7 +19,7 @@
 //! use std::error::Error;
 //! use wakeful::net::TcpListener;
 //!
-//! let first = TcpListener::bind("127.0.0.1:0".parse().unwrap())?;
+//! let first = TcpListener::bind("127.0.0.1:0")?;
 //! let error = TcpListener::bind(first.local_addr()?).unwrap_err();
 //! assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse);
 //! assert!(error.to_string().starts_with("cannot bind 127.0.0.1:"));
@@ -30,9 +30,13 @@
 //! ```
 
 mod byte_stream;
+mod connect;
 mod error;
+mod permits;
+mod resolve;
 mod tcp;
 
+pub use self::resolve::{Addresses, ToSocketAddrs, lookup_host};
 pub use self::tcp::{
     Incoming, Keepalive, OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError, TcpListener,
     TcpReader, TcpSocket, TcpStream, TcpWriter, WriteHalf,

@@ -15,6 +15,8 @@ use futures_core::Stream;
 
 use super::{TcpSocket, TcpStream};
 use crate::io::{AsyncFd, Try, Wait};
+use crate::net::error::{cannot, cannot_with_any};
+use crate::net::resolve::ToSocketAddrs;
 use crate::reactor::{Interest, Registration};
 use crate::sys::socket::{Socket, is_transient_accept_error};
 
@@ -30,7 +32,7 @@ use crate::sys::socket::{Socket, is_transient_accept_error};
 /// use wakeful::net::TcpListener;
 ///
 /// wakeful::block_on(async {
-///     let listener = TcpListener::bind("127.0.0.1:7007".parse().unwrap())?;
+///     let listener = TcpListener::bind("127.0.0.1:7007")?;
 ///     loop {
 ///         let (mut stream, peer) = listener.accept().await?;
 ///         wakeful::spawn(async move {
@@ -50,14 +52,16 @@ impl TcpListener {
     /// further ones without a word, and their clients try again after a second.
     pub const DEFAULT_BACKLOG: u32 = 4096;
 
-    /// Listens on `address`; port 0 lets the system choose one.
+    /// Listens on `address`; port 0 lets the system choose one. Of several addresses it takes the first that can be had.
     ///
-    /// There is nothing to wait for, so this is a plain function, and works outside a runtime. It takes a port whose last
-    /// connections have not timed out yet (`SO_REUSEADDR`). For other options see [`TcpSocket`].
+    /// There is nothing to wait for, so this is a plain function, and works outside a runtime. For the same reason it looks
+    /// no names up: [`lookup_host`](crate::net::lookup_host) does. It takes a port whose last connections have not timed out
+    /// yet (`SO_REUSEADDR`). For other options see [`TcpSocket`].
     ///
     /// # Errors
     ///
-    /// Those of bind(2) and listen(2), such as [`AddrInUse`](io::ErrorKind::AddrInUse), and a lack of descriptors.
+    /// Those of bind(2) and listen(2), such as [`AddrInUse`](io::ErrorKind::AddrInUse), and a lack of descriptors; for several
+    /// addresses, what became of each. [`InvalidInput`](io::ErrorKind::InvalidInput) for a name.
     ///
     /// # Examples
     ///
@@ -65,16 +69,31 @@ impl TcpListener {
     /// # fn main() -> std::io::Result<()> {
     /// use wakeful::net::TcpListener;
     ///
-    /// let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap())?;
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
     /// assert_ne!(listener.local_addr()?.port(), 0);
     /// # Ok(())
     /// # }
     /// ```
-    pub fn bind(address: SocketAddr) -> io::Result<Self> {
-        let socket = TcpSocket::for_peer(&address)?;
+    pub fn bind(address: impl ToSocketAddrs) -> io::Result<Self> {
+        let target = address.target()?;
+        let label = target.to_string();
+        let addresses = target.into_known_addresses();
+        let mut failures = Vec::new();
+        for address in addresses.map_err(cannot("bind", label.clone()))? {
+            match Self::bind_one(address) {
+                Ok(listener) => return Ok(listener),
+                Err(error) => failures.push((address, error)),
+            }
+        }
+        Err(cannot_with_any("bind", label, failures))
+    }
+
+    fn bind_one(address: SocketAddr) -> io::Result<Self> {
+        let socket = TcpSocket::for_peer(&address)?.into_socket();
         socket.set_reuse_address(true)?;
-        socket.bind(address)?;
-        socket.listen(Self::DEFAULT_BACKLOG)
+        socket.bind(&address)?;
+        socket.listen(Self::DEFAULT_BACKLOG)?;
+        Ok(Self::from_socket(socket))
     }
 
     pub(super) fn from_socket(socket: Socket) -> Self {

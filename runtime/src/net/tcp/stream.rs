@@ -11,7 +11,8 @@ use super::half::{self, OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
 use super::{Keepalive, socket};
 use crate::io::AsyncFd;
 use crate::net::byte_stream::ByteStream;
-use crate::net::error::cannot;
+use crate::net::connect;
+use crate::net::resolve::ToSocketAddrs;
 use crate::reactor::Interest;
 use crate::sys::socket::Socket;
 use crate::time::Instant;
@@ -32,7 +33,7 @@ use crate::time::Instant;
 /// use wakeful::net::{TcpListener, TcpStream};
 ///
 /// wakeful::block_on(async {
-///     let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap())?;
+///     let listener = TcpListener::bind("127.0.0.1:0")?;
 ///     let mut client = TcpStream::connect(listener.local_addr()?).await?;
 ///     let (server, _) = listener.accept().await?;
 ///
@@ -55,9 +56,17 @@ pub struct TcpStream {
 impl TcpStream {
     /// Connects to `address`, from an address that the system chooses, and sets `TCP_NODELAY`.
     ///
+    /// A name is looked up, as by [`lookup_host`]. Of several addresses, the first that answers is taken: the next attempt
+    /// begins when the one before has had 250 ms, or at once when one fails, and the two families take turns (RFC 8305,
+    /// "Happy Eyeballs").
+    ///
+    /// It waits for as long as the system does, which is some two minutes for an address that does not answer:
+    /// [`connect_timeout`](Self::connect_timeout) sets a limit.
+    ///
     /// # Errors
     ///
-    /// Those of connect(2), such as [`ConnectionRefused`](io::ErrorKind::ConnectionRefused).
+    /// Those of connect(2), such as [`ConnectionRefused`](io::ErrorKind::ConnectionRefused), and those of [`lookup_host`]. If
+    /// all of several addresses fail, the error names each with its reason, and its kind is that of the last to fail.
     ///
     /// # Panics
     ///
@@ -65,12 +74,65 @@ impl TcpStream {
     ///
     /// # Cancel safety
     ///
-    /// Safe, in that a dropped future gives the connection up and leaves nothing behind.
-    pub async fn connect(address: SocketAddr) -> io::Result<Self> {
+    /// Safe, in that a dropped future gives the connection up and leaves nothing behind, but a lookup that has begun.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn connect() -> std::io::Result<()> {
+    /// use wakeful::net::TcpStream;
+    ///
+    /// let mut stream = TcpStream::connect("example.com:80").await?;
+    /// stream.write_all(b"HEAD / HTTP/1.0\r\n\r\n").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// [`lookup_host`]: crate::net::lookup_host
+    pub fn connect(address: impl ToSocketAddrs) -> impl Future<Output = io::Result<Self>> {
+        let target = address.target();
+        async move { connect::connect(target?, Self::attempt).await }
+    }
+
+    /// [`connect`](Self::connect), for `limit` at most, the lookup of a name included.
+    ///
+    /// # Errors
+    ///
+    /// [`TimedOut`](io::ErrorKind::TimedOut) if nobody has answered by then, with the address; otherwise as for `connect`.
+    ///
+    /// # Panics
+    ///
+    /// If it has to wait outside a runtime, which a connection nearly always does, and when the runtime has shut down.
+    ///
+    /// # Cancel safety
+    ///
+    /// As for `connect`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # wakeful::block_on(async {
+    /// use std::time::Duration;
+    /// use wakeful::net::{TcpListener, TcpStream};
+    ///
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let limit = Duration::from_secs(10);
+    /// let stream = TcpStream::connect_timeout(listener.local_addr()?, limit).await?;
+    /// # drop(stream);
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap();
+    /// ```
+    pub fn connect_timeout(
+        address: impl ToSocketAddrs,
+        limit: Duration,
+    ) -> impl Future<Output = io::Result<Self>> {
+        let target = address.target();
+        async move { connect::connect_within(limit, target?, Self::attempt).await }
+    }
+
+    async fn attempt(address: SocketAddr) -> io::Result<Self> {
         let connected = socket::connect_anew(address).await;
-        connected
-            .map(Self::from_connected)
-            .map_err(cannot("connect to", address))
+        connected.map(Self::from_connected)
     }
 
     pub(super) fn from_connected(io: AsyncFd<Socket>) -> Self {
@@ -138,7 +200,7 @@ impl TcpStream {
     /// use wakeful::net::{TcpListener, TcpStream};
     ///
     /// wakeful::block_on(async {
-    ///     let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap())?;
+    ///     let listener = TcpListener::bind("127.0.0.1:0")?;
     ///     let mut client = TcpStream::connect(listener.local_addr()?).await?;
     ///     let (server, _) = listener.accept().await?;
     ///     client.write_all(b"bye").await?;
