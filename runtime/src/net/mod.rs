@@ -32,6 +32,7 @@
 mod byte_stream;
 mod connect;
 mod error;
+pub mod inherited;
 mod permits;
 mod resolve;
 mod tcp;

@@ -33,7 +33,7 @@ pub enum Call {
     EventFdCreate,
     /// `write` to an eventfd, and the `read` that makes room for it.
     EventFdWrite,
-    /// `fcntl` with `F_GETFL` or `F_SETFL`.
+    /// `fcntl` with `F_GETFL`, `F_SETFL`, `F_GETFD` or `F_SETFD`.
     DescriptorFlags,
     /// `fcntl` with `F_DUPFD_CLOEXEC`.
     Duplicate,

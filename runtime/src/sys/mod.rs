@@ -21,6 +21,7 @@ pub(crate) mod clock;
 pub(crate) mod epoll;
 pub(crate) mod eventfd;
 pub(crate) mod fd;
+pub(crate) mod inherited;
 pub(crate) mod signal;
 
 mod address;
