@@ -6,11 +6,13 @@
 use std::cell::Cell;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::rc::Rc;
+use std::time::Duration;
 
 use wakeful::io::AsyncFd;
+use wakeful::net::inherited::Inherited;
 use wakeful::net::{
-    Incoming, Keepalive, OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError, TcpListener,
-    TcpSocket, TcpStream, WriteHalf,
+    Addresses, Incoming, Keepalive, OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError,
+    TcpListener, TcpSocket, TcpStream, WriteHalf, lookup_host,
 };
 use wakeful::signal::{Signal, SignalKind, ctrl_c};
 use wakeful::{
@@ -96,6 +98,8 @@ is!(ReadHalf<'static>: Send, Sync, Unpin);
 is!(WriteHalf<'static>: Send, Sync, Unpin);
 is!(ReuniteError: Send, Sync, Unpin, std::error::Error);
 is!(Keepalive: Send, Sync, Unpin);
+is!(Addresses: Send, Sync, Unpin, Clone, ExactSizeIterator, UnwindSafe, RefUnwindSafe);
+is!(Inherited: Send, Sync, Unpin, std::fmt::Display);
 
 is!(Signal: Send, Sync, Unpin);
 is!(SignalKind: Send, Sync, Unpin, Copy, std::hash::Hash, UnwindSafe, RefUnwindSafe);
@@ -107,6 +111,12 @@ const _: fn() = || {
     check(async { wakeful::spawn(async {}).await });
     check(async { wakeful::spawn(async {}).cancel().await });
     check(async { ctrl_c().await });
+    check(lookup_host("localhost:80"));
+    check(TcpStream::connect("localhost:80"));
+    check(TcpStream::connect_timeout(
+        ("localhost".to_owned(), 80),
+        Duration::MAX,
+    ));
     check(async { TaskGroup::<u8>::new().join_next().await });
     check(async { TaskGroup::<u8>::new().join_all().await });
     check(async { TaskGroup::<u8>::new().shutdown().await });

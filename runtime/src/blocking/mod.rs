@@ -27,7 +27,7 @@
 //! * A full queue makes `submit` wait, and nothing is lost.
 //! * After [`Pool::close`] no closure begins; those in the queue are cancelled by [`Pool::cancel_queued`], which drops them and
 //!   is therefore for a thread that may run code of others. Running ones end when they like: somebody may wait for them,
-//!   with a deadline, and be told which they are.
+//!   with a deadline, and be told which they are. For those that are spared nobody waits, and nobody is told.
 //! * `present` counts the threads of the system, also those that are only on their way in or out. It bounds nothing, but who
 //!   waits for the end waits for it.
 //!

@@ -1,6 +1,9 @@
 //! Sockets that wait without blocking the thread.
 //!
 //! * [`TcpListener`] accepts connections, [`TcpStream`] is one, and [`TcpSocket`] sets options before there is either.
+//! * They take [addresses](ToSocketAddrs) as text, as values and in lists. [`TcpStream::connect`] also looks names up, and tries
+//!   several addresses as RFC 8305 says; [`lookup_host`] does the first alone. Binding waits for nothing, and takes no names.
+//! * [`inherited`] has the sockets that a service manager, or an earlier instance of the program, has passed on.
 //! * Operations of one system call take `&self`, so that several tasks can share a socket. Composed ones
 //!   ([`read_exact`](TcpStream::read_exact), [`write_all`](TcpStream::write_all)), which must not interleave, take
 //!   `&mut self`; [`split`](TcpStream::split) and [`into_split`](TcpStream::into_split) give each direction its own.
