@@ -7,7 +7,7 @@ use std::env;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream as StdStream};
 use std::os::fd::OwnedFd;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::thread;
 
@@ -126,7 +126,7 @@ fn a_restart_loses_no_connection() {
     }
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    start_generation(1, listener);
+    let mut first = start_generation(1, listener);
     within(LIMIT, move || {
         let served_by = [0; 3].map(AtomicUsize::new);
         let stop = AtomicBool::new(false);
@@ -148,10 +148,12 @@ fn a_restart_loses_no_connection() {
         eventually("nobody listens any more", || {
             StdStream::connect(address).is_err()
         });
+        // It has waited for the second, without the listener, and both have ended well.
+        assert!(first.wait().unwrap().success());
     });
 }
 
-/// Serves until a client wants it to end.
+/// Serves until a client wants it to end, or to be replaced: then it waits for its successor, as somebody has to.
 fn serve_as(generation: u8) {
     let socket = inherited::sockets()
         .unwrap()
@@ -165,29 +167,32 @@ fn serve_as(generation: u8) {
             assert_eq!(stream.read(&mut wish).await.unwrap(), 1);
             let wish = wish[0];
             if wish == RESTART {
-                start_generation(generation + 1, listener);
+                let successor = start_generation(generation + 1, listener);
                 stream.write(&[generation]).await.unwrap();
-                return;
+                return Some(successor);
             }
             stream.write(&[generation]).await.unwrap();
             if wish == QUIT {
-                return;
+                return None;
             }
         }
     };
     // It may be that nobody is there any more to end it.
-    wakeful::block_on(timeout(LIMIT, serving)).expect("a client ends it");
+    let successor = wakeful::block_on(timeout(LIMIT, serving)).expect("a client ends it");
+    if let Some(mut successor) = successor {
+        assert!(successor.wait().unwrap().success());
+    }
 }
 
 /// Passes the listener on; nothing of it is left in this process.
-fn start_generation(generation: u8, listener: TcpListener) {
+fn start_generation(generation: u8, listener: TcpListener) -> Child {
     let script = "LISTEN_FDS=1 LISTEN_PID=$$ exec \"$0\" \"$@\" 3<&0 0</dev/null";
     let child = program(script, "a_restart_loses_no_connection")
         .env(GENERATION, generation.to_string())
         .stdin(OwnedFd::from(listener))
         .stdout(Stdio::null())
         .spawn();
-    drop(child.expect("the test binary starts again")); // it outlives a generation
+    child.expect("the test binary starts again")
 }
 
 /// One connection: says what it wants, and returns which generation has answered.
