@@ -239,7 +239,7 @@ fn a_poll_function_has_the_deadline_too() {
 
 /// A stream, and its other end that blocks.
 async fn pair() -> (TcpStream, std::net::TcpStream) {
-    let listener = TcpListener::bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let peer = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let (stream, _) = listener.accept().await.unwrap();
     (stream, peer)
