@@ -2,6 +2,7 @@
 
 use std::env;
 use std::fmt;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::str::FromStr;
@@ -113,4 +114,15 @@ impl Programs {
         }
         Ok(())
     }
+}
+
+/// The version of the peer, from the lock file of the workspace.
+pub fn tokio_version() -> String {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let lock = fs::read_to_string(workspace.join("Cargo.lock")).unwrap_or_default();
+    let version = lock
+        .split_once("name = \"tokio\"\nversion = \"")
+        .and_then(|(_, package)| package.split_once('"'))
+        .map_or("of unknown version", |(version, _)| version);
+    version.to_owned()
 }

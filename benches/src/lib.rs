@@ -8,6 +8,9 @@
 //!          └────────────starts──▶ `load`: closed loop, checks every byte, prints one JSON line             second CPU
 //! ```
 //!
+//! The timers have no load: their bench starts one `timers` process for each measurement, which runs one [`timers::Case`] on one
+//! runtime and prints its figures.
+//!
 //! - The floor and the load generator are written on the kernel ([`sys`]) and share no code with what they measure.
 //! - A server is ready when it has printed a line that contains its address; it ends when the harness kills it. No child
 //!   outlives the harness, not even a harness that was killed.
@@ -22,3 +25,4 @@ pub mod process;
 pub mod stats;
 pub mod sys;
 pub mod table;
+pub mod timers;

@@ -2,11 +2,10 @@
 
 use std::fmt;
 use std::fs;
-use std::path::Path;
 use std::time::Duration;
 
 use wakeful_benches::cli::Result;
-use wakeful_benches::contender::{Contender, Programs};
+use wakeful_benches::contender::{Contender, Programs, tokio_version};
 use wakeful_benches::load::{Plan, Report};
 use wakeful_benches::process::Server;
 use wakeful_benches::sys;
@@ -81,12 +80,7 @@ pub(crate) fn plan(connections: usize, size: usize, measured: Duration) -> Plan 
 impl fmt::Display for Setup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-        write!(
-            f,
-            "tokio {}, Linux {}",
-            tokio_version().as_deref().unwrap_or("of unknown version"),
-            kernel.trim()
-        )?;
+        write!(f, "tokio {}, Linux {}", tokio_version(), kernel.trim())?;
         if let (Some(server), Some(load)) = (self.pinned.server, self.pinned.load) {
             write!(
                 f,
@@ -95,13 +89,4 @@ impl fmt::Display for Setup {
         }
         Ok(())
     }
-}
-
-/// The version of the peer, from the lock file of the workspace.
-fn tokio_version() -> Option<String> {
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent()?;
-    let lock = fs::read_to_string(workspace.join("Cargo.lock")).ok()?;
-    let (_, package) = lock.split_once("name = \"tokio\"\nversion = \"")?;
-    let (version, _) = package.split_once('"')?;
-    Some(version.to_owned())
 }

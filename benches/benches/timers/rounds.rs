@@ -1,0 +1,84 @@
+//! Interleaved rounds: every round makes each measurement once, in rotated order, in a fresh process each time.
+
+use std::fmt;
+use std::path::Path;
+
+use wakeful_benches::cli::Result;
+use wakeful_benches::stats::median;
+use wakeful_benches::sys;
+use wakeful_benches::timers::{Case, Plan, Runtime};
+
+use crate::options::Options;
+
+/// How often and where measurements are made.
+pub(crate) struct Rounds {
+    count: usize,
+    pub(crate) quick: bool,
+    /// Where whatever has one worker runs.
+    cpu: usize,
+}
+
+impl Rounds {
+    pub(crate) fn new(options: &Options) -> Result<Self> {
+        let cpus = sys::allowed_cpus()?;
+        Ok(Self {
+            count: options.rounds.unwrap_or(if options.quick { 3 } else { 9 }),
+            quick: options.quick,
+            cpu: *cpus.first().ok_or("no CPU is allowed")?,
+        })
+    }
+
+    /// Measures all of `plans`, and gives the series of each.
+    pub(crate) fn run(&self, plans: &[Plan]) -> Result<Vec<Series>> {
+        let mut all = vec![Series::default(); plans.len()];
+        for round in 0..self.count {
+            for turn in 0..plans.len() {
+                let position = (round + turn) % plans.len();
+                let plan = plans[position];
+                let cpu = (plan.workers == 1).then_some(self.cpu);
+                let figures = plan.run(Path::new(env!("CARGO_BIN_EXE_timers")), cpu)?;
+                all[position].0.push(figures);
+            }
+        }
+        Ok(all)
+    }
+
+    /// Measures a case on both runtimes, with one worker: ours, tokio's.
+    pub(crate) fn compare(&self, case: Case) -> Result<(Series, Series)> {
+        let plan = |runtime| Plan {
+            runtime,
+            workers: 1,
+            case,
+        };
+        let all = self.run(&[plan(Runtime::Ours), plan(Runtime::Tokio)])?;
+        let [ours, tokio] = all.try_into().expect("a series for each");
+        Ok((ours, tokio))
+    }
+}
+
+impl fmt::Display for Rounds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} rounds; one worker means CPU {}",
+            self.count, self.cpu
+        )
+    }
+}
+
+/// The figures of one measurement, round by round.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Series(Vec<Vec<f64>>);
+
+impl Series {
+    /// The median of a figure.
+    pub(crate) fn median(&self, figure: usize) -> f64 {
+        median(self.0.iter().map(|figures| figures[figure]))
+    }
+
+    /// How a figure compares with that of another series.
+    pub(crate) fn ratio(&self, figure: usize, other: &Self) -> f64 {
+        let rounds = self.0.iter().zip(&other.0);
+        median(rounds.map(|(own, other)| own[figure] / other[figure]))
+    }
+}
