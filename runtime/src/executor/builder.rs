@@ -209,12 +209,7 @@ impl Builder {
             self.blocking.clone(),
         ));
 
-        let home = |core| {
-            Arc::new(Home {
-                shared: shared.clone(),
-                core,
-            })
-        };
+        let home = |core| Home::new(&shared, core);
         let mut bodies: Vec<(String, Box<dyn FnOnce() + Send>)> = Vec::new();
         if workers_count > 1 {
             let home = home(0);

@@ -5,6 +5,7 @@ use std::mem::{self, ManuallyDrop};
 use std::ptr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::shared::{Home, Shared};
 use super::worker::Worker;
@@ -32,6 +33,7 @@ pub(crate) enum Context {
 }
 
 impl Context {
+    #[inline]
     pub(crate) fn home(&self) -> &Arc<Home> {
         match self {
             Self::Worker(worker) => worker.home(),
@@ -98,6 +100,16 @@ pub(crate) fn give_to_worker_of<T>(
     value
 }
 
+/// When the worker that this thread is last visited its reactor, by the system's clock. `None` if it is none, or has no core.
+#[inline]
+pub(crate) fn visited_at() -> Option<Duration> {
+    let visited_at = CURRENT.try_with(|current| match current.borrow().as_deref() {
+        Some(Context::Worker(worker)) => worker.visited_at(),
+        _ => None,
+    });
+    visited_at.ok().flatten()
+}
+
 /// Whether this thread drives the core with this number of `shared`, and so looks at its timers before it sleeps.
 #[inline]
 pub(crate) fn holds_core(shared: &Arc<Shared>, core: usize) -> bool {
@@ -115,12 +127,31 @@ pub(crate) fn holds_core(shared: &Arc<Shared>, core: usize) -> bool {
 /// Outside a runtime, with a sentence that names `what` needs one.
 #[track_caller]
 pub(crate) fn expect_current(what: &str) -> Rc<Context> {
-    current().unwrap_or_else(|| {
-        panic!(
-            "{what} needs a wakeful runtime, and this thread is in none: call it inside `wakeful::block_on` or a spawned \
-             task, or enter a runtime's context with `Handle::enter` first"
-        )
-    })
+    current().unwrap_or_else(|| refuse(what))
+}
+
+/// Calls `use_home` with the current context's home: the cheap way, without a count. It must not enter or leave a context.
+///
+/// # Panics
+///
+/// As [`expect_current`].
+#[inline]
+#[track_caller]
+pub(crate) fn with_home<R>(what: &str, use_home: impl FnOnce(&Arc<Home>) -> R) -> R {
+    let used = CURRENT.try_with(|current| {
+        let current = current.borrow();
+        current.as_ref().map(|context| use_home(context.home()))
+    });
+    used.ok().flatten().unwrap_or_else(|| refuse(what))
+}
+
+#[cold]
+#[track_caller]
+fn refuse(what: &str) -> ! {
+    panic!(
+        "{what} needs a wakeful runtime, and this thread is in none: call it inside `wakeful::block_on` or a spawned task, \
+         or enter a runtime's context with `Handle::enter` first"
+    )
 }
 
 /// Where a descriptor that must wait on this thread would be registered.

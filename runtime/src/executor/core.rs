@@ -180,6 +180,12 @@ impl Core {
         now
     }
 
+    /// When the last visit was made.
+    #[inline]
+    pub(super) fn visited_at(&self) -> Duration {
+        self.visited_at.get()
+    }
+
     /// Whether somebody who is woken now would find work left: whether what waits takes this worker longer than waking
     /// somebody takes.
     #[inline]

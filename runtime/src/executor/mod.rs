@@ -69,7 +69,7 @@ use std::panic::Location;
 
 pub(crate) use self::budget::poll_proceed;
 pub use self::builder::Builder;
-pub(crate) use self::clock::now;
+pub(crate) use self::clock::{now, now_before};
 pub(crate) use self::context::place;
 pub use self::group::TaskGroup;
 pub use self::runtime::{EnterGuard, Handle, Metrics, Runtime};

@@ -1151,10 +1151,7 @@ fn runtime(workers_count: usize) -> (Arc<Shared>, Vec<Core>) {
 }
 
 fn home(shared: &Arc<Shared>, core: usize) -> Arc<Home> {
-    Arc::new(Home {
-        shared: shared.clone(),
-        core,
-    })
+    Home::new(shared, core)
 }
 
 fn join_all<const N: usize>(threads: [ThreadHandle<()>; N]) {

@@ -148,6 +148,8 @@ impl Remote {
 #[derive(Debug)]
 pub(crate) struct Home {
     pub(super) shared: Arc<Shared>,
+    /// What others see of the core's worker, at hand for the timers.
+    pub(super) remote: Arc<Remote>,
     pub(super) core: usize,
 }
 
@@ -173,6 +175,14 @@ impl Schedule for Arc<Home> {
 }
 
 impl Home {
+    pub(super) fn new(shared: &Arc<Shared>, core: usize) -> Arc<Self> {
+        Arc::new(Self {
+            shared: shared.clone(),
+            remote: shared.remotes[core].clone(),
+            core,
+        })
+    }
+
     /// Spawns a task that any worker may run.
     pub(crate) fn spawn<F>(
         self: &Arc<Self>,

@@ -192,7 +192,7 @@ impl Shared {
     /// Queues refuse first, so that a task that is woken while it ends goes nowhere; then every live task ends, wherever its
     /// references are.
     fn end_tasks(self: &Arc<Self>, core: usize) {
-        let _context = context::enter(Context::Finisher(self.home(core)).into());
+        let _context = context::enter(Context::Finisher(Home::new(self, core)).into());
         self.injector.close();
         self.blocking.cancel_queued();
         for remote in &self.remotes {
@@ -203,16 +203,9 @@ impl Shared {
 
     /// The sockets and the timers learn that nobody will look after them.
     fn close_reactors(self: &Arc<Self>) {
-        let _context = context::enter(Context::Finisher(self.home(0)).into());
+        let _context = context::enter(Context::Finisher(Home::new(self, 0)).into());
         self.reactors.iter().for_each(|reactor| reactor.close());
         self.remotes.iter().for_each(|remote| remote.timers.close());
-    }
-
-    fn home(self: &Arc<Self>, core: usize) -> Arc<Home> {
-        Arc::new(Home {
-            shared: self.clone(),
-            core,
-        })
     }
 
     /// What is left at this moment, and what is not.

@@ -47,8 +47,8 @@ struct State {
 enum Armed {
     /// It is in the wheel; the worker must be told if it sleeps for longer.
     Set { key: TimerKey, ends_sleep: bool },
-    /// The runtime has shut down.
-    Closed,
+    /// The runtime has shut down. What would have been woken is anybody's code, to be dropped elsewhere.
+    Closed(Waker),
 }
 
 impl Timers {
@@ -107,7 +107,7 @@ impl Timers {
     fn arm(&self, deadline: Tick, waker: Waker) -> Armed {
         let mut state = self.state.lock();
         if state.closed {
-            return Armed::Closed;
+            return Armed::Closed(waker);
         }
         let key = state.wheel.insert(deadline, waker);
         let ends_sleep = self.note_earlier(&state, deadline);
@@ -135,6 +135,7 @@ pub(crate) struct Timer {
     key: TimerKey,
 }
 
+    #[inline]
 impl Timer {
     /// Has `waker` woken at `deadline` or a little later (see [`Tick::with_slack`]) by the core of this thread, or by some core
     /// of its runtime. `None` if the runtime has shut down.
@@ -144,21 +145,26 @@ impl Timer {
     /// Outside a runtime, with a sentence that names `what` needs one.
     #[track_caller]
     pub(crate) fn arm(deadline: Duration, now: Duration, waker: Waker, what: &str) -> Option<Self> {
-        let context = context::expect_current(what);
-        Self::arm_on(context.home(), deadline, now, waker)
+        context::with_home(what, |home| Self::arm_on(home, deadline, now, waker)).ok()
     }
 
     /// The same by the core of `home`.
-    fn arm_on(home: &Arc<Home>, deadline: Duration, now: Duration, waker: Waker) -> Option<Self> {
+    #[inline]
+    pub(super) fn arm_on(
+        home: &Arc<Home>,
+        deadline: Duration,
+        now: Duration,
+        waker: Waker,
+    ) -> Result<Self, Waker> {
         match home.timers().arm(tick_of(deadline, now), waker) {
             Armed::Set { key, ends_sleep } => {
                 home.tell_of_timer(ends_sleep);
-                Some(Self {
+                Ok(Self {
                     home: home.clone(),
                     key,
                 })
             }
-            Armed::Closed => None,
+            Armed::Closed(waker) => Err(waker),
         }
     }
 
@@ -169,12 +175,13 @@ impl Timer {
         now: Duration,
         waker: Waker,
     ) -> Option<Self> {
-        Self::arm_on(&self.home, deadline, now, waker)
+        Self::arm_on(&self.home, deadline, now, waker).ok()
     }
 
     /// The runtime's clock.
     pub(crate) fn now(&self) -> Duration {
         self.home.shared.clock.now()
+    #[inline]
     }
 
     /// Has `waker` woken instead of the one before. `false` if the timer has fired.
@@ -221,7 +228,7 @@ impl Drop for Timer {
 
 impl Home {
     fn timers(&self) -> &Timers {
-        &self.shared.remotes[self.core].timers
+        &self.remote.timers
     }
 
     /// A timer of this core was armed; `ends_sleep` if its worker would otherwise sleep past it.
@@ -253,6 +260,7 @@ pub(crate) fn advance_virtual_time(target: Duration) -> bool {
         .lock()
         .wheel
         .next_deadline()
+    #[inline]
         .map(Tick::start);
     let step = next.map_or(target, |next| next.min(target));
     home.shared.clock.advance_to(step);

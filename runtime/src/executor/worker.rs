@@ -42,7 +42,7 @@ impl Worker {
     /// For the current thread. It brings its core with [`put_core`](Self::put_core).
     pub(crate) fn new(home: Arc<Home>) -> Self {
         let local = LocalTasks::new(&home.shared);
-        let remote = home.shared.remotes[home.core].clone();
+        let remote = home.remote.clone();
         Self {
             poll_budget: home.shared.poll_budget,
             home,
@@ -126,6 +126,12 @@ impl Worker {
             .borrow()
             .as_ref()
             .is_some_and(|own| own.index() == core)
+    }
+
+    /// When the reactor was last visited, if the thread holds a core.
+    #[inline]
+    pub(crate) fn visited_at(&self) -> Option<Duration> {
+        self.core.borrow().as_ref().map(Core::visited_at)
     }
 
     /// The thread takes a core.

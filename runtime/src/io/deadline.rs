@@ -109,7 +109,7 @@ impl Deadline {
         if moment == NEVER {
             return Poll::Pending;
         }
-        if nanoseconds(executor::now()) >= moment {
+        if nanoseconds(executor::now_before(Duration::from_nanos(moment))) >= moment {
             return Poll::Ready(());
         }
         self.arm(moment, source);

@@ -33,6 +33,12 @@ impl Instant {
         Self(executor::now())
     }
 
+    /// The present, or if `deadline` is far away a moment shortly before it.
+    #[inline]
+    pub(super) fn now_before(deadline: Self) -> Self {
+        Self(executor::now_before(deadline.0))
+    }
+
     /// How long ago it was; zero for a moment to come.
     #[inline]
     pub fn elapsed(self) -> Duration {

@@ -126,8 +126,10 @@ impl Sleep {
 impl Future for Sleep {
     type Output = ();
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        self.poll_at(Instant::now(), cx.waker())
+        let now = Instant::now_before(self.deadline);
+        self.poll_at(now, cx.waker())
     }
 }
 

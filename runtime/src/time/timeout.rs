@@ -100,14 +100,17 @@ impl<F: Future> Future for Timeout<F> {
         if let Poll::Ready(output) = this.future.poll(cx) {
             return Poll::Ready(Ok(output));
         }
-        let now = Instant::now();
-        if let Limit::Duration(duration) = *this.limit {
-            *this.limit = Limit::Sleep(sleep_until(now + duration));
-        }
-        match this.limit {
-            Limit::Sleep(sleep) => sleep.poll_at(now, cx.waker()).map(|()| Err(Elapsed(()))),
-            Limit::Duration(_) => unreachable!("it has just begun"),
-        }
+        let waited = match this.limit {
+            Limit::Sleep(sleep) => Pin::new(sleep).poll(cx),
+            Limit::Duration(duration) => {
+                let now = Instant::now();
+                let mut sleep = sleep_until(now + *duration);
+                let waited = sleep.poll_at(now, cx.waker());
+                *this.limit = Limit::Sleep(sleep);
+                waited
+            }
+        };
+        waited.map(|()| Err(Elapsed(())))
     }
 }
 

@@ -48,10 +48,12 @@ impl Tick {
     #[inline]
     pub(crate) fn with_slack(self, now: Self) -> Self {
         let left = self.0.saturating_sub(now.0);
-        let granule = 1 << (left / SLACK_FRACTION).clamp(1, SLACK_MAX).ilog2();
-        self.0
-            .checked_next_multiple_of(granule)
-            .map_or(Self::NEVER, Self)
+        let granule: u64 = 1 << (left / SLACK_FRACTION).clamp(1, SLACK_MAX).ilog2();
+        // The next multiple of a power of two, without the division.
+        match self.0.checked_add(granule - 1) {
+            Some(above) => Self(above & !(granule - 1)),
+            None => Self::NEVER,
+        }
     }
 
     fn saturating(ticks: u128) -> Self {

@@ -166,6 +166,7 @@ impl<T> Wheel<T> {
         self.timers.take_all().map(|timer| timer.value)
     }
 
+    #[inline]
     fn find(&mut self, key: TimerKey) -> Option<&mut Timer<T>> {
         self.timers
             .get_mut(key.index as usize)
@@ -197,12 +198,14 @@ impl<T> Wheel<T> {
     }
 
     /// Takes a timer out of its slot and out of the slab.
+    #[inline]
     fn take(&mut self, index: u32) -> Timer<T> {
         self.unlink(index);
         self.timers.remove(index as usize).expect("a stored timer")
     }
 
     /// Appends a timer to the slot of `deadline`.
+    #[inline]
     fn link(&mut self, index: u32, deadline: Tick) {
         let deadline = deadline.max(self.elapsed);
         let mut previous = END;
@@ -220,6 +223,7 @@ impl<T> Wheel<T> {
     }
 
     /// Takes a timer out of its slot, if it lies in one.
+    #[inline]
     fn unlink(&mut self, index: u32) {
         let timer = linked(&mut self.timers, index);
         let (deadline, previous, next) = (timer.deadline, timer.previous, timer.next);
@@ -265,6 +269,7 @@ struct Level {
 
 impl Level {
     /// A slot that is about to have a timer.
+    #[inline]
     fn occupy(&mut self, number: usize) -> &mut Slot {
         self.occupied |= 1 << number;
         &mut self
@@ -273,11 +278,13 @@ impl Level {
     }
 
     /// A slot that has timers.
+    #[inline]
     fn slot(&mut self, number: usize) -> &mut Slot {
         &mut self.slots.as_mut().expect("an occupied level")[number]
     }
 
     /// Empties a slot that has timers, and tells what it was.
+    #[inline]
     fn vacate(&mut self, number: usize) -> Slot {
         self.occupied &= !(1 << number);
         mem::replace(self.slot(number), Slot::EMPTY)
