@@ -8,6 +8,7 @@
 //! | [`Parker`], [`Idle`] | work is never left beside a worker that sleeps, and there is one searching token |
 //! | [`LocalTasks`] | a local task that is woken from elsewhere finds its thread, wherever that sits |
 //! | [`MainWaker`] | so does a wake of the main future |
+//! | [`Timer`] | a timer is woken for once or taken back, and never slept past |
 //! | [`Seat`] | core 0 is driven by one thread, is asked for in vain by none, and is retired once |
 //! | [`Shared`] | the end of a runtime ends every task once, whatever was on its way, and is told to who waits for it |
 //!
@@ -38,15 +39,17 @@ use super::queue::{CAPACITY, LocalQueue, Stealer};
 use super::registry::Registry;
 use super::seat::{Claim, Seat};
 use super::shared::{Home, Remote, Shared};
+use super::timers::Timer;
 use super::watch::Watch;
 use crate::blocking::Limits;
 use crate::reactor::Reactors;
-use crate::sys::clock::Deadline;
+use crate::sys::clock::{self, Deadline};
 use crate::task::{self, JoinHandle, Meta, Ran, Runnable, Schedule, TaskId, TaskRef};
 use crate::util::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use crate::util::sync::atomic::{AtomicBool, AtomicUsize};
 use crate::util::sync::model;
 use crate::util::sync::thread::{Bell, park};
+use crate::util::wake::wake_all;
 
 // The local queue.
 
@@ -679,6 +682,224 @@ fn a_guest_inherits_the_core_of_a_driver_that_leaves() {
         house.was_retired_once();
     });
 }
+
+// Timers.
+
+/// Whoever finds it in the wheel has its waker: one calls it, the other drops it.
+#[test]
+fn a_timer_that_is_dropped_as_it_fires_is_woken_for_once_or_never() {
+    model(|| {
+        let (timers, wakes) = (ModelTimers::new(), Wakes::default());
+        let timer = timers.arm(1, &wakes).unwrap();
+        let firing = timers.fire_elsewhere(1);
+        drop(timer);
+        let fired = firing.join().unwrap();
+        assert!(fired <= 1);
+        assert_eq!(wakes.count(), fired);
+        wakes.are_awaited_by_nobody();
+        assert_eq!(timers.armed_count(), 0);
+    });
+}
+
+#[test]
+fn a_timer_that_is_put_off_as_it_fires_fires_once_at_one_of_its_deadlines() {
+    model(|| {
+        let (timers, wakes) = (ModelTimers::new(), Wakes::default());
+        let timer = timers.arm(1, &wakes).unwrap();
+        let firing = timers.fire_elsewhere(1);
+        let was_put_off = timers.reset(&timer, 3);
+        let fired_early = firing.join().unwrap();
+        assert_eq!(fired_early, usize::from(!was_put_off));
+        assert_eq!(timers.fire(2), 0);
+        assert_eq!(timers.fire(3), usize::from(was_put_off));
+        assert_eq!(wakes.count(), 1);
+        wakes.are_awaited_by_nobody();
+        assert!(!timers.reset(&timer, 5), "it has fired");
+    });
+}
+
+#[test]
+fn a_timer_that_fires_as_it_is_polled_by_another_task_wakes_the_one_that_it_knew_last() {
+    model(|| {
+        let (timers, wakes) = (ModelTimers::new(), [(); 2].map(|()| Wakes::default()));
+        let timer = timers.arm(1, &wakes[0]).unwrap();
+        let firing = timers.fire_elsewhere(1);
+        let is_known = timer.set_waker(&wakes[1].waker());
+        assert_eq!(firing.join().unwrap(), 1);
+        assert_eq!(wakes[usize::from(is_known)].count(), 1);
+        assert_eq!(wakes[usize::from(!is_known)].count(), 0);
+        wakes.iter().for_each(Wakes::are_awaited_by_nobody);
+    });
+}
+
+/// Its worker, and a sibling that looks after it.
+#[test]
+fn two_threads_that_fire_the_same_timers_wake_for_each_once() {
+    model(|| {
+        let (timers, wakes) = (ModelTimers::new(), [(); 2].map(|()| Wakes::default()));
+        let armed = [1, 2].map(|n| timers.arm(n, &wakes[n as usize - 1]).unwrap());
+        let firing = timers.fire_elsewhere(2);
+        let fired = timers.fire(1);
+        assert_eq!(fired + firing.join().unwrap(), 2);
+        for wakes in &wakes {
+            assert_eq!(wakes.count(), 1);
+            wakes.are_awaited_by_nobody();
+        }
+        drop(armed);
+    });
+}
+
+#[test]
+fn a_worker_does_not_sleep_past_a_timer_that_is_armed_elsewhere() {
+    model(|| {
+        let (timers, wakes) = (ModelTimers::new(), Wakes::default());
+        let arming = thread::spawn({
+            let (timers, wakes) = (timers.clone(), wakes.clone());
+            move || timers.arm(1, &wakes).unwrap()
+        });
+        let sleep = timers.begin_sleep();
+        let timer = arming.join().unwrap();
+        timers.ends_by(1, sleep);
+        drop(timer);
+        wakes.are_awaited_by_nobody();
+    });
+}
+
+#[test]
+fn a_worker_does_not_sleep_past_a_timer_that_is_moved_forwards_elsewhere() {
+    model(|| {
+        let (timers, wakes) = (ModelTimers::new(), Wakes::default());
+        let timer = timers.arm(9, &wakes).unwrap();
+        let moving = thread::spawn({
+            let timers = timers.clone();
+            move || {
+                assert!(timers.reset(&timer, 1));
+                timer
+            }
+        });
+        let sleep = timers.begin_sleep();
+        let timer = moving.join().unwrap();
+        timers.ends_by(1, sleep);
+        drop(timer);
+    });
+}
+
+/// What it waits for does not come any more.
+#[test]
+fn a_timer_armed_as_the_runtime_ends_is_woken_for_or_refused() {
+    model(|| {
+        let (timers, wakes) = (ModelTimers::new(), Wakes::default());
+        let closing = thread::spawn({
+            let timers = timers.clone();
+            move || timers.remote().timers.close()
+        });
+        let timer = timers.arm(1, &wakes);
+        closing.join().unwrap();
+        assert_eq!(wakes.count(), usize::from(timer.is_ok()));
+        drop(timer);
+        wakes.are_awaited_by_nobody();
+        assert_eq!(timers.armed_count(), 0);
+        assert!(timers.arm(1, &wakes).is_err(), "armed after the end");
+    });
+}
+
+/// The timers of core 0. Moments are seconds after the model's begin.
+#[derive(Clone)]
+struct ModelTimers {
+    home: Arc<Home>,
+    begin: Duration,
+}
+
+impl ModelTimers {
+    fn new() -> Self {
+        Self {
+            home: home(&runtime(1).0, 0),
+            begin: clock::now(),
+        }
+    }
+
+    fn remote(&self) -> &Remote {
+        &self.home.remote
+    }
+
+    fn armed_count(&self) -> usize {
+        self.remote().timers.len()
+    }
+
+    fn arm(&self, second: u32, wakes: &Wakes) -> Result<Timer, Waker> {
+        Timer::arm_on(&self.home, self.at(second), self.begin, wakes.waker())
+    }
+
+    fn reset(&self, timer: &Timer, second: u32) -> bool {
+        timer.reset(self.at(second), self.begin)
+    }
+
+    /// Fires what is due at `second`, and says how many were.
+    fn fire(&self, second: u32) -> usize {
+        let mut woken = Vec::new();
+        let now = self.at(second) + SECOND / 2; // timers have slack
+        self.remote().timers.fire(now, &mut woken);
+        let count = woken.len();
+        wake_all(&mut woken);
+        count
+    }
+
+    fn fire_elsewhere(&self, second: u32) -> ThreadHandle<usize> {
+        let timers = self.clone();
+        thread::spawn(move || timers.fire(second))
+    }
+
+    /// As `Worker::park`. Until when it sleeps, if it does and nobody wakes it.
+    fn begin_sleep(&self) -> Option<Duration> {
+        let parked = self.remote().parker.prepare_park();
+        parked.then(|| self.remote().timers.begin_sleep().unwrap_or(Duration::MAX))
+    }
+
+    /// The worker's sleep, if it is in one, was ended or ends by itself.
+    fn ends_by(&self, second: u32, sleep: Option<Duration>) {
+        let parker = &self.remote().parker;
+        if let Some(until) = sleep
+            && parker.is_parked()
+        {
+            assert!(until < self.at(second) + SECOND / 2, "asleep past a timer");
+        }
+        parker.unpark();
+        assert_eq!(self.fire(second), 1);
+    }
+
+    fn at(&self, second: u32) -> Duration {
+        self.begin + SECOND * second
+    }
+}
+
+/// Somebody who waits, and counts how often they are woken.
+#[derive(Clone, Default)]
+struct Wakes(Arc<CountWakes>);
+
+impl Wakes {
+    fn waker(&self) -> Waker {
+        self.0.clone().into()
+    }
+
+    fn count(&self) -> usize {
+        self.0.0.load(SeqCst)
+    }
+
+    fn are_awaited_by_nobody(&self) {
+        assert_eq!(Arc::strong_count(&self.0), 1, "a waker was kept");
+    }
+}
+
+#[derive(Default)]
+struct CountWakes(Counter);
+
+impl Wake for CountWakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, SeqCst);
+    }
+}
+
+const SECOND: Duration = Duration::from_secs(1);
 
 // The end of a runtime.
 
