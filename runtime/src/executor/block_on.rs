@@ -180,6 +180,10 @@ impl Wake for MainWaker {
             return; // it has not looked since the wake before
         }
         match before & DRIVING != 0 {
+            // By an event or a timer that the thread itself has taken: it waits for nothing, so no wait is to be ended.
+            true if context::holds_core(&self.shared, 0) => {
+                let _ = self.shared.remotes[0].parker.notify();
+            }
             true => self.shared.notify(0),
             false => self.thread.unpark(),
         }
