@@ -1,4 +1,5 @@
-//! What `strace` says about the echo server: which system calls it makes, and how many.
+//! What `strace` says about the echo server and about sleeps: which system calls they make, and how many. And what becomes of
+//! sleeps where `strace` lets a call fail that not every kernel has.
 //!
 //! ```text
 //! cargo test --release -p wakeful-tests --test foreign --features foreign-programs
@@ -7,14 +8,17 @@
 //! The counts hold in a release build; in any build the tests fail where `strace` is missing or may not attach.
 
 use std::collections::BTreeMap;
+use std::env;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{self, Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
+use wakeful::Builder;
+use wakeful::time::{Instant, sleep};
 use wakeful_tests::eventually;
 use wakeful_tests::server::{Server, with_servers};
 use wakeful_tests::watchdog::LIMIT;
@@ -67,6 +71,85 @@ fn a_server_with_nothing_to_do_makes_no_system_call() {
     });
 }
 
+#[test]
+fn a_short_sleep_is_one_wait() {
+    const NAME: &str = "a_short_sleep_is_one_wait";
+    traced(NAME, &[], sleep_shortly, |counts| {
+        println!("{counts:?} for {SLEEPS_COUNT} sleeps");
+        let waits: usize = WAITS.iter().filter_map(|&name| counts.get(name)).sum();
+        // A few more are the runtime's own, and those after a wait that was interrupted.
+        assert!((SLEEPS_COUNT..=SLEEPS_COUNT * 5 / 4).contains(&waits));
+        assert!(
+            counts
+                .get("epoll_pwait2")
+                .is_some_and(|&waits| waits >= SLEEPS_COUNT)
+        );
+    });
+}
+
+/// As on a kernel before 5.11: it takes milliseconds then, and no more waits.
+#[test]
+fn a_short_sleep_is_one_wait_too_where_the_kernel_counts_in_milliseconds() {
+    const NAME: &str = "a_short_sleep_is_one_wait_too_where_the_kernel_counts_in_milliseconds";
+    let refused = ["--inject=epoll_pwait2:error=ENOSYS"];
+    traced(NAME, &refused, sleep_shortly, |counts| {
+        println!("{counts:?} for {SLEEPS_COUNT} sleeps");
+        assert_eq!(counts.get("epoll_pwait2"), Some(&1), "asked for once");
+        let waits = counts["epoll_wait"];
+        assert!((SLEEPS_COUNT..=SLEEPS_COUNT * 5 / 4).contains(&waits));
+    });
+}
+
+/// Sleeps that are never early, one after the other.
+fn sleep_shortly() {
+    let runtime = Builder::new().workers(1).build().unwrap();
+    runtime.block_on(async {
+        for _ in 0..SLEEPS_COUNT {
+            let begun = Instant::now();
+            sleep(SLEEP).await;
+            assert!(begun.elapsed() >= SLEEP);
+        }
+    });
+}
+
+const SLEEPS_COUNT: usize = 1000;
+const SLEEP: Duration = Duration::from_micros(100);
+const WAITS: [&str; 3] = ["epoll_wait", "epoll_pwait", "epoll_pwait2"];
+
+/// Runs the test `name` again under `strace`, where it comes to `body`, and shows `check` how often each way of waiting was
+/// called.
+fn traced(
+    name: &str,
+    options: &[&str],
+    body: impl FnOnce(),
+    check: impl FnOnce(BTreeMap<String, usize>),
+) {
+    if env::var_os(TRACED).is_some() {
+        return body();
+    }
+    let log = env::temp_dir().join(format!("wakeful-strace-{name}-{}", process::id()));
+    let traced = Command::new("strace")
+        .args(["--follow-forks", "--quiet=all", "--output"])
+        .arg(&log)
+        .arg(format!("--trace={}", WAITS.join(",")))
+        .args(options)
+        .arg(env::current_exe().unwrap())
+        .args([name, "--exact", "--test-threads=1"])
+        .env(TRACED, "")
+        .output()
+        .expect("strace is installed");
+    let text = fs::read_to_string(&log).unwrap();
+    fs::remove_file(&log).unwrap();
+    let output = String::from_utf8_lossy(&traced.stdout);
+    assert!(
+        traced.status.success() && output.contains("1 passed"),
+        "{output}"
+    );
+    check(calls_in(&text));
+}
+
+const TRACED: &str = "WAKEFUL_TEST_TRACED";
+
 /// Everybody sends, then everybody receives.
 fn round(clients: &mut [TcpStream]) {
     for client in &mut *clients {
@@ -88,7 +171,7 @@ struct Trace {
 impl Trace {
     fn of(server: &Server, name: &str) -> Self {
         let id = server.process.id();
-        let log = std::env::temp_dir().join(format!("wakeful-strace-{name}-{id}"));
+        let log = env::temp_dir().join(format!("wakeful-strace-{name}-{id}"));
         let strace = Command::new("strace")
             .args(["--follow-forks", "--quiet=all", "--attach"])
             .arg(id.to_string())
@@ -125,18 +208,23 @@ impl Trace {
         let mut this = self;
         this.strace.wait().unwrap();
         let text = fs::read_to_string(&this.log).unwrap();
-        let mut counts = BTreeMap::new();
-        // `PID name(arguments) = result`, or in two lines the second of which is `PID <... name resumed>…`.
-        for line in text[this.skipped_bytes..].lines() {
-            let call = line.trim_start_matches(|c: char| c.is_ascii_digit() || c == ' ');
-            if let Some((name, _)) = call.split_once('(')
-                && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
-            {
-                *counts.entry(name.to_owned()).or_default() += 1;
-            }
-        }
-        counts
+        calls_in(&text[this.skipped_bytes..])
     }
+}
+
+/// How often each call was begun, by a log of `strace`.
+fn calls_in(log: &str) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    // `PID name(arguments) = result`, or in two lines the second of which is `PID <... name resumed>…`.
+    for line in log.lines() {
+        let call = line.trim_start_matches(|c: char| c.is_ascii_digit() || c == ' ');
+        if let Some((name, _)) = call.split_once('(')
+            && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+        {
+            *counts.entry(name.to_owned()).or_default() += 1;
+        }
+    }
+    counts
 }
 
 impl Drop for Trace {
