@@ -11,6 +11,8 @@
 //! | [`futures`] | futures that do one odd thing |
 //! | [`process`] | threads, descriptors, memory and CPU time of a process; a process of its own for a test |
 //! | [`server`] | the `echo` binary or an example, built and running as a process of its own |
+//! | [`tcp`] | both ends of a connection |
+//! | [`tls`] | a client that trusts one certificate |
 //! | [`bytes`] | what is sent through connections, and comparing what comes back |
 
 pub mod bytes;
@@ -19,6 +21,8 @@ pub mod futures;
 pub mod process;
 pub mod runtimes;
 pub mod server;
+pub mod tcp;
+pub mod tls;
 pub mod watchdog;
 
 pub use bytes::Bytes;

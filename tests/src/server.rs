@@ -163,6 +163,16 @@ pub fn example(name: &str) -> Command {
     Command::new(directory.join("examples").join(name))
 }
 
+/// The same for an example that needs other crates, which is a program of a package for those.
+///
+/// # Panics
+///
+/// If it cannot be built.
+pub fn ecosystem_example(name: &str) -> Command {
+    let directory = build(&["--package", "wakeful-examples", "--bin", name]);
+    Command::new(directory.join(name))
+}
+
 /// Cargo tells a test where the binaries of its own package are, and these belong to others. So: built beside the test.
 /// Returns the directory of the profile.
 fn build(what: &[&str]) -> PathBuf {

@@ -6,7 +6,7 @@
 //! come back, in order, followed by the end of the stream and not by a reset.
 #![expect(
     unsafe_code,
-    reason = "signals are sent, and the kernel asked what is acknowledged, by libc only"
+    reason = "the kernel is asked what is acknowledged, by libc only"
 )]
 
 use std::io::{ErrorKind, Read, Write};
@@ -16,7 +16,6 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use wakeful_tests::process::Process;
 use wakeful_tests::server::{RunningServer, Server, echo};
 use wakeful_tests::watchdog::LIMIT;
 use wakeful_tests::{Bytes, eventually, within};
@@ -40,7 +39,7 @@ fn an_idle_client_gets_the_end_of_the_stream() {
             client.write_all(b"ping").unwrap();
             client.read_exact(&mut [0; 4]).unwrap();
         }
-        kill(server.process, libc::SIGTERM);
+        server.process.signal(libc::SIGTERM);
         for mut client in clients {
             assert_eq!(client.read(&mut [0]).unwrap(), 0);
         }
@@ -59,7 +58,7 @@ fn what_the_server_has_not_looked_at_yet_comes_back_too() {
             client.write_all(b"ping").unwrap();
             client.read_exact(&mut [0; 4]).unwrap();
         }
-        kill(server.process, libc::SIGSTOP);
+        server.process.signal(libc::SIGSTOP);
         let in_the_backlog = (0..5).map(|_| server.connect());
         let clients: Vec<_> = known.into_iter().chain(in_the_backlog).collect();
         for (seed, client) in clients.iter().enumerate() {
@@ -68,8 +67,8 @@ fn what_the_server_has_not_looked_at_yet_comes_back_too() {
         eventually("all of it is acknowledged", || {
             clients.iter().all(|client| unacknowledged(client) == 0)
         });
-        kill(server.process, libc::SIGTERM);
-        kill(server.process, libc::SIGCONT);
+        server.process.signal(libc::SIGTERM);
+        server.process.signal(libc::SIGCONT);
         for (seed, client) in clients.iter().enumerate() {
             Bytes(seed as u64).expect(client, BYTES, 10_000).unwrap();
             assert_eq!({ client }.read(&mut [0]).unwrap(), 0);
@@ -96,7 +95,7 @@ fn a_slow_reader_that_goes_on_sending_gets_everything_back() {
                 thread::sleep(Duration::from_millis(100)); // until nothing moves any more
             }
             let acknowledged = acknowledged(&client, &sent);
-            kill(server.process, libc::SIGTERM);
+            server.process.signal(libc::SIGTERM);
             thread::sleep(Duration::from_millis(100)); // so that it is waiting for this client
             let back = read_to_end(&client, bytes, 20_000);
             over.store(true, SeqCst);
@@ -111,7 +110,7 @@ fn a_slow_reader_that_goes_on_sending_gets_everything_back() {
 fn who_does_not_leave_is_cut_off_in_the_end() {
     let mut server = start(1);
     let mut client = server.connect();
-    kill(server.process, libc::SIGTERM);
+    server.process.signal(libc::SIGTERM);
     assert_eq!(client.read(&mut [0]).unwrap(), 0);
     let began = Instant::now();
     assert_eq!(server.ended().code(), Some(0));
@@ -127,10 +126,10 @@ fn a_second_signal_ends_it_at_once() {
     ] {
         let mut server = start(2);
         let mut client = server.connect();
-        kill(server.process, first);
+        server.process.signal(first);
         assert_eq!(client.read(&mut [0]).unwrap(), 0);
         let began = Instant::now();
-        kill(server.process, second);
+        server.process.signal(second);
         assert_eq!(server.ended().code(), Some(code));
         assert!(began.elapsed() < GRACE / 2);
     }
@@ -190,7 +189,7 @@ fn end_under_load(seed: u64, run: u64) -> Duration {
             .collect();
         signalled.store(true, SeqCst);
         let began = Instant::now();
-        kill(server.process, signal);
+        server.process.signal(signal);
         for (reader, acknowledged) in readers.into_iter().zip(acknowledged) {
             let back = reader.join().expect("the stream ends without an error");
             assert!(back >= acknowledged, "{back} of {acknowledged} bytes");
@@ -300,7 +299,7 @@ fn start(workers: usize) -> RunningServer {
 
 #[track_caller]
 fn assert_ends_well(mut server: RunningServer, signal: libc::c_int) {
-    kill(server.process, signal);
+    server.process.signal(signal);
     assert_eq!(server.ended().code(), Some(0));
     refused(*server);
 }
@@ -309,12 +308,6 @@ fn assert_ends_well(mut server: RunningServer, signal: libc::c_int) {
 fn refused(server: Server) {
     let error = TcpStream::connect(server.address).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
-}
-
-fn kill(process: Process, signal: libc::c_int) {
-    // SAFETY: the call touches no memory of ours, and the process is a child that has not been waited for.
-    let sent = unsafe { libc::kill(process.id().cast_signed(), signal) };
-    assert_eq!(sent, 0);
 }
 
 /// Says which run failed.

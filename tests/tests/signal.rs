@@ -579,9 +579,7 @@ fn raise(kind: SignalKind) {
 
 /// Sends it to any thread of the process.
 fn kill(process: Process, kind: SignalKind) {
-    // SAFETY: as for `raise`.
-    let sent = unsafe { libc::kill(process.id().cast_signed(), kind.as_raw()) };
-    assert_eq!(sent, 0);
+    process.signal(kind.as_raw());
 }
 
 /// Sends it to one thread of this process.

@@ -19,6 +19,7 @@ use wakeful::net::{Keepalive, TcpListener, TcpSocket, TcpStream};
 use wakeful::yield_now;
 use wakeful_tests::process::{Process, fds_count};
 use wakeful_tests::runtimes::{assert_baseline, runtime};
+use wakeful_tests::tcp::pair;
 use wakeful_tests::{Bytes, alone, eventually, on_workers, panic_of, within, yields};
 
 /// Polls a fresh future each time, and drops it when it is pending, until one is ready.
@@ -897,14 +898,6 @@ fn ping_pong(address: SocketAddr, count: usize) {
         stream.read_exact(&mut back).unwrap();
         assert_eq!(&back, b"ping");
     }
-}
-
-async fn pair() -> (TcpStream, TcpStream) {
-    let listener = TcpListener::bind(anywhere()).unwrap();
-    let address = listener.local_addr().unwrap();
-    let client = TcpStream::connect(address).await.unwrap();
-    let (server, _) = listener.accept().await.unwrap();
-    (client, server)
 }
 
 /// An awaitable end, and the other one.
