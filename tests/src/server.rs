@@ -187,6 +187,18 @@ fn build(what: &[&str]) -> PathBuf {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(["build", "--quiet", "--profile", profile]);
     command.args(what);
+    // What cargo has told this test about its package would be news to build scripts: they would build again, now and the
+    // next time that cargo runs without it.
+    for (name, _) in env::vars_os() {
+        let is_news = |name: &str| {
+            ["CARGO_PKG_", "CARGO_MANIFEST_"]
+                .iter()
+                .any(|prefix| name.starts_with(prefix))
+        };
+        if name.to_str().is_some_and(is_news) {
+            command.env_remove(name);
+        }
+    }
     // Only the directory on top has this file.
     if above.join(".rustc_info.json").exists() {
         command.arg("--target-dir").arg(above);
