@@ -89,7 +89,8 @@ fn chat_gives_who_says_no_more_the_end_of_the_stream() {
 #[test]
 fn chat_goes_on_for_the_others_when_somebody_does_not_read() {
     let server = start(ecosystem_example("chat"), &[]);
-    let _silent = Line::connect(&server);
+    let mut silent = Line::connect(&server);
+    assert_eq!(silent.read(), format!("* {} has come", silent.local())); // and that is all that it reads
     let mut client = Line::connect(&server);
     let name = client.local();
     assert_eq!(client.read(), format!("* {name} has come"));
