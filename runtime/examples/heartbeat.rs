@@ -15,7 +15,7 @@ async fn main() -> io::Result<()> {
     let address = arguments.next().unwrap_or("127.0.0.1:7011".to_owned());
     let period_ms = arguments.next().unwrap_or("1000".to_owned());
     let period = Duration::from_millis(period_ms.parse().map_err(io::Error::other)?);
-    let listener = TcpListener::bind(address.parse().map_err(io::Error::other)?)?;
+    let listener = TcpListener::bind(address)?;
     println!("listening on {}", listener.local_addr()?);
     loop {
         let (stream, _peer) = listener.accept().await?;

@@ -18,7 +18,7 @@ pub mod hyper_rt;
 pub fn listen(default: &str) -> io::Result<TcpListener> {
     let address = std::env::args().nth(1);
     let address = address.as_deref().unwrap_or(default);
-    let listener = TcpListener::bind(address.parse().map_err(io::Error::other)?)?;
+    let listener = TcpListener::bind(address)?;
     println!("listening on {}", listener.local_addr()?);
     Ok(listener)
 }
