@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use wakeful::net::{TcpListener, TcpStream};
 use wakeful::time::{Instant, sleep, timeout};
-use wakeful_tests::on_workers;
+use wakeful_tests::runtimes::runtime;
+use wakeful_tests::watchdog::LIMIT;
+use wakeful_tests::{on_workers, within};
 
 const MS: Duration = Duration::from_millis(1);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -234,6 +236,44 @@ fn a_poll_function_has_the_deadline_too() {
             let read = poll_fn(|cx| Pin::new(&mut stream).poll_read(cx, &mut buffer));
             assert_timed_out(read.await);
         });
+    });
+}
+
+/// Its timer was armed by whoever waited first, there.
+#[test]
+fn a_deadline_outlives_another_runtime_in_which_its_timer_was_armed() {
+    within(LIMIT, || {
+        let [here, there] = [runtime(1), runtime(1)];
+        let (stream, _peer) = here.block_on(pair());
+        let wait = || async { timeout(MS, stream.read(&mut [0; 1])).await.is_err() };
+        assert!(here.block_on(wait()), "registered here");
+        stream.set_read_deadline(Some(Instant::now() + MS * 100));
+        assert!(there.block_on(wait()), "armed there");
+        let ends = thread::spawn(move || {
+            thread::sleep(MS * 20);
+            drop(there);
+        });
+        assert_timed_out(here.block_on(stream.read(&mut [0; 1])));
+        ends.join().unwrap();
+    });
+}
+
+/// A hundred attempts at a window of some nanoseconds.
+#[test]
+fn a_deadline_set_while_the_first_wait_begins_holds() {
+    on_workers([1, 2], |runtime| {
+        for _ in 0..100 {
+            runtime.block_on(async {
+                let (stream, _peer) = pair().await;
+                let stream = std::sync::Arc::new(stream);
+                let setter = thread::spawn({
+                    let stream = stream.clone();
+                    move || stream.set_read_deadline(Some(Instant::now() + MS))
+                });
+                assert_timed_out(stream.read(&mut [0; 1]).await);
+                setter.join().unwrap();
+            });
+        }
     });
 }
 

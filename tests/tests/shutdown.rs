@@ -2,14 +2,16 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::pending;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, mpsc};
-use std::task::Waker;
+use std::task::{Context, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use futures::channel::oneshot;
 use wakeful::{Handle, Runtime};
+use wakeful_tests::futures::waker;
 use wakeful_tests::process::{anonymous_bytes, fds_count, threads_count};
 use wakeful_tests::runtimes::runtime;
 use wakeful_tests::watchdog::LIMIT;
@@ -1115,4 +1117,60 @@ fn ten_thousand_runtimes_leave_no_thread_no_descriptor_and_no_memory() {
             assert!(grown < 2 << 20, "{grown} bytes more");
         },
     );
+}
+
+/// The watch fires the timers of a stuck worker, and calls wakers that may be anybody's code.
+#[test]
+fn a_runtime_that_a_waker_drops_on_the_watch_ends_at_once() {
+    within(LIMIT, || {
+        let runtime = runtime(2);
+        let handle = runtime.handle().clone();
+        let (took, has_taken) = mpsc::channel();
+        let owner = Mutex::new(Some(runtime));
+        let drops = waker(move || {
+            let begun = Instant::now();
+            drop(owner.lock().unwrap().take());
+            let _ = took.send(begun.elapsed());
+        });
+        drop(handle.spawn(async move {
+            let mut sleep = wakeful::time::sleep(Duration::from_millis(5));
+            let polled = Pin::new(&mut sleep).poll(&mut Context::from_waker(&drops));
+            assert!(polled.is_pending());
+            drop(drops);
+            thread::sleep(Duration::from_millis(100)); // stuck, so somebody else fires the timer
+        }));
+        assert!(has_taken.recv().unwrap() < Duration::from_secs(2));
+    });
+}
+
+/// It would wait for a timer that nobody drives any more.
+#[test]
+fn a_destructor_that_blocks_on_the_runtime_that_ends_is_told_so() {
+    struct Blocks(Handle, mpsc::Sender<String>);
+    impl Drop for Blocks {
+        fn drop(&mut self) {
+            let text = panic_of(|| {
+                self.0
+                    .block_on(wakeful::time::sleep(Duration::from_millis(5)))
+            });
+            let _ = self.1.send(text);
+        }
+    }
+    within(LIMIT, || {
+        for workers in [1, 2] {
+            let runtime = runtime(workers);
+            let (told, was_told) = mpsc::channel();
+            let blocks = Blocks(runtime.handle().clone(), told);
+            runtime.block_on(async {
+                drop(wakeful::spawn(async move {
+                    let _blocks = blocks;
+                    pending::<()>().await;
+                }));
+                wakeful::yield_now().await;
+            });
+            drop(runtime);
+            let text = was_told.recv().unwrap();
+            assert!(text.contains("`block_on` was called"), "{text}");
+        }
+    });
 }

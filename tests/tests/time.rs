@@ -1,7 +1,9 @@
 //! Waiting for moments: never early, not lost, taken back when nobody waits any more.
 
 use std::future::{pending, poll_fn, ready};
+use std::io::{Read, Write};
 use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
@@ -98,6 +100,86 @@ fn forever_is_never() {
             // The hundred years are over first, though nothing else happens.
             assert!(timeout(HOUR * 24 * 36_500, never).await.is_err());
         }
+    });
+}
+
+#[test]
+fn a_sleep_without_end_is_woken_at_its_new_deadline() {
+    on_workers([1, 2], |runtime| {
+        runtime.block_on(async {
+            let sleeping = Arc::new(Mutex::new(sleep(Duration::MAX)));
+            let waiting = wakeful::spawn({
+                let sleeping = sleeping.clone();
+                poll_fn(move |cx| Pin::new(&mut *sleeping.lock().unwrap()).poll(cx))
+            });
+            sleep(MS).await;
+            sleeping.lock().unwrap().reset(Instant::now() + MS);
+            waiting.await.unwrap();
+        });
+    });
+}
+
+#[test]
+fn a_loop_of_sleeps_or_ticks_that_are_over_starves_nobody() {
+    on_workers([1, 2], |runtime| {
+        runtime.block_on(async {
+            let stop = Arc::new(AtomicBool::new(false));
+            let is_over = || {
+                let stop = stop.clone();
+                move || stop.load(SeqCst)
+            };
+            let loops = [(); 4].map(|()| {
+                let is_over = is_over();
+                wakeful::spawn(async move {
+                    let mut ticks = interval(Duration::from_nanos(10));
+                    while !is_over() {
+                        sleep(Duration::ZERO).await;
+                        ticks.tick().await;
+                    }
+                })
+            });
+            wakeful::spawn(async move { stop.store(true, SeqCst) })
+                .await
+                .unwrap();
+            for task in loops {
+                task.await.unwrap();
+            }
+        });
+    });
+}
+
+/// A waker may be anybody's code, and this one runs on the worker that is about to sleep.
+#[test]
+fn a_timer_that_a_waker_arms_counts_in_virtual_time() {
+    virtually(async {
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        let reader = wakeful::io::AsyncFd::new_nonblocking(reader).unwrap();
+        assert!(
+            reader
+                .try_read_with(|mut pipe| pipe.read(&mut [0; 8]))
+                .is_err()
+        );
+        let armed = Arc::new(Mutex::new(None::<Sleep>));
+        let mut is_set_up = false;
+        poll_fn(|cx| {
+            if let Some(sleep) = &mut *armed.lock().unwrap() {
+                return Pin::new(sleep).poll(cx);
+            }
+            if !std::mem::replace(&mut is_set_up, true) {
+                let (armed, main) = (armed.clone(), cx.waker().clone());
+                let arms = waker(move || {
+                    let mut sleep = sleep(SECOND);
+                    let polled = Pin::new(&mut sleep).poll(&mut Context::from_waker(&main));
+                    assert!(polled.is_pending());
+                    *armed.lock().unwrap() = Some(sleep);
+                });
+                let waits = reader.poll_readable(&mut Context::from_waker(&arms));
+                assert!(waits.is_pending());
+                writer.write_all(b"x").unwrap(); // the event is there when the worker is about to sleep
+            }
+            Poll::Pending
+        })
+        .await;
     });
 }
 

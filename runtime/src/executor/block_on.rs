@@ -24,7 +24,7 @@ use crate::util::sync::thread::{self, Thread};
 /// Polls `future` to its end.
 #[track_caller]
 pub(super) fn block_on<F: Future>(home: &Arc<Home>, future: F) -> F::Output {
-    context::refuse_nested_block_on();
+    context::refuse_nested_block_on(Some(&home.shared));
     // A guest until it drives. What a future leaves behind that panics is dropped in here too.
     let _entered = context::enter(Context::Guest(home.clone()).into());
     let future = pin!(Some(future));

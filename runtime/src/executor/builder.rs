@@ -106,7 +106,8 @@ impl Builder {
     /// when nothing is. For tests: one of a 24-hour time-out takes no time.
     ///
     /// The runtime then has one worker. The time jumps when no task is due, no descriptor is ready and no blocking closure is
-    /// out; [`time::advance`](crate::time::advance) moves it by hand. Data on its way between two sockets counts as nothing:
+    /// out (so one that itself waits for this time waits for ever); [`time::advance`](crate::time::advance) moves it by hand. A
+    /// `block_on` beside another one does not hold it back. Data on its way between two sockets counts as nothing:
     /// use [`io::duplex`](crate::io::duplex), or be prepared for a time-out to come first.
     ///
     /// # Examples

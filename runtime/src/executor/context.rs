@@ -163,13 +163,21 @@ pub(crate) fn place() -> Option<Place> {
     })
 }
 
-/// Panics where `block_on` would block a thread that drives other futures.
+/// Panics where `block_on` would block a thread that drives other futures, or that is ending the very runtime of which it asks
+/// for events.
 #[track_caller]
-pub(crate) fn refuse_nested_block_on() {
+pub(crate) fn refuse_nested_block_on(shared: Option<&Arc<Shared>>) {
+    let Some(context) = current() else { return };
     assert!(
-        !current().is_some_and(|context| context.drives_a_future()),
+        !context.drives_a_future(),
         "`block_on` was called inside a future that a wakeful runtime is driving: it would block every task of this thread. \
          Use `.await`, or spawn the future"
+    );
+    let ends_it = matches!(&*context, Context::Finisher(home) if shared.is_some_and(|shared| Arc::ptr_eq(&home.shared, shared)));
+    assert!(
+        !ends_it,
+        "`block_on` was called by a destructor or a waker on a thread that ends or watches the same wakeful runtime: nothing that \
+         it waits for would come"
     );
 }
 

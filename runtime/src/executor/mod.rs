@@ -97,7 +97,7 @@ use crate::task::JoinHandle;
 /// ```
 #[track_caller]
 pub fn block_on<F: Future>(future: F) -> F::Output {
-    context::refuse_nested_block_on();
+    context::refuse_nested_block_on(None);
     let runtime = Builder::new()
         .workers(1)
         .build()

@@ -25,9 +25,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use super::context::{self, Context};
 use super::core::Harvest;
 use super::idle::Parker;
-use super::shared::{Remote, Shared};
+use super::shared::{Home, Remote, Shared};
 use crate::reactor::EVENTS_MAX;
 use crate::sys::clock;
 use crate::util::rng::Rng;
@@ -139,6 +140,8 @@ impl Watch {
 /// The life of the watch.
 pub(super) fn keep_watch(shared: &Arc<Shared>) {
     shared.watch.begin();
+    // Wakers are called here, and one may drop the runtime: it must not wait for this thread then.
+    let _entered = context::enter(Context::Finisher(Home::new(shared, 0)).into());
     let mut ticks = vec![0; shared.workers_count()];
     let mut harvest = Harvest::new();
     let (mut period, mut quiet) = (PERIOD_MIN, Duration::ZERO);

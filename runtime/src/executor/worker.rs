@@ -246,6 +246,7 @@ impl Worker {
     #[cold]
     fn visit(&self) -> Option<Runnable> {
         self.turn(Some(Duration::ZERO));
+        self.ask_for_help(&self.core());
         self.take_arrivals();
         self.take_injected()
     }
@@ -260,6 +261,7 @@ impl Worker {
         thread::yield_now();
         self.turn(Some(Duration::ZERO));
         self.core().note_way_given(since);
+        self.ask_for_help(&self.core());
     }
 
     /// Sleeps until there is an event or a notification, unless there is work.
@@ -275,25 +277,27 @@ impl Worker {
         );
         self.searching.set(searching);
         shared.watch.worker_awake();
+        self.ask_for_help(&self.core()); // not before: it would have been itself whom it found asleep
     }
 
     /// Waits in the reactor until there is an event or a notification, or a timer is due.
     fn sleep(&self) {
         let shared = self.shared();
-        let deadline = self.remote().timers.begin_sleep();
         if shared.clock.is_virtual() {
-            return self.sleep_virtually(deadline);
+            return self.sleep_virtually();
         }
+        let deadline = self.remote().timers.begin_sleep();
         self.turn(deadline.map(|deadline| deadline.saturating_sub(clock::now())));
     }
 
     /// Where time stands still until nothing can happen without it: if that is so, it is moved on to the next deadline.
     #[cold]
-    fn sleep_virtually(&self, deadline: Option<Duration>) {
+    fn sleep_virtually(&self) {
         let shared = self.shared();
         // First: one that has ended since then is seen below by whom it woke.
         let closures_are_out = shared.blocking.outstanding() > 0;
         self.turn(Some(Duration::ZERO));
+        let deadline = self.remote().timers.begin_sleep(); // a waker may have armed a timer
         let may_go_on = !self.core().queue.is_empty()
             || self.local.has_tasks()
             || shared.injector.len() > 0
@@ -333,7 +337,6 @@ impl Worker {
                 shared.remotes[sibling].timers.fire(time, woken);
             });
         }
-        self.ask_for_help(&self.core());
     }
 
     /// Has `turn` take as many events as the ring has room for, and wakes whom it says.

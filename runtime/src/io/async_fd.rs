@@ -268,10 +268,6 @@ impl<T: AsFd> AsyncFd<T> {
     /// A read whose deadline has passed fails with [`TimedOut`](io::ErrorKind::TimedOut); nothing is lost, and with another
     /// deadline the next one may succeed. [`read_closed`](Self::read_closed) and [`hung_up`](Self::hung_up) have no deadline.
     ///
-    /// # Panics
-    ///
-    /// If somebody waits, this is an earlier deadline than before, and the thread is in no runtime.
-    ///
     /// # Examples
     ///
     /// ```
@@ -297,10 +293,6 @@ impl<T: AsFd> AsyncFd<T> {
 
     /// Limits how long writes, and waits for writability, may wait; otherwise as
     /// [`set_read_deadline`](Self::set_read_deadline).
-    ///
-    /// # Panics
-    ///
-    /// As `set_read_deadline`.
     pub fn set_write_deadline(&self, deadline: Option<Instant>) {
         self.set_deadline(Direction::Write, deadline);
     }
@@ -430,13 +422,17 @@ impl<T: AsFd> AsyncFd<T> {
             Poll::Ready(Ok(ready)) => Poll::Ready(Ok(ready)),
             Poll::Ready(Err(error)) => Poll::Ready(Err(explain(error))),
             Poll::Pending if self.deadlines.get().is_none() => Poll::Pending,
-            Poll::Pending => self.poll_deadline(interest),
+            Poll::Pending => self.poll_deadline(interest, cx),
         }
     }
 
     /// The task has begun to wait: an error if that has taken too long already.
     #[cold]
-    fn poll_deadline(&self, interest: Interest) -> Poll<io::Result<Ready<'_>>> {
+    fn poll_deadline(
+        &self,
+        interest: Interest,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<Ready<'_>>> {
         let what = match interest {
             Interest::Readable => "the read deadline has passed",
             Interest::Writable => "the write deadline has passed",
@@ -446,10 +442,9 @@ impl<T: AsFd> AsyncFd<T> {
         else {
             return Poll::Pending;
         };
-        deadlines
-            .of(interest.direction())
-            .poll_passed(source)
-            .map(|()| Err(io::Error::new(io::ErrorKind::TimedOut, what)))
+        ready!(deadlines.of(interest.direction()).poll_passed(source));
+        ready!(poll_proceed(cx)); // who tries again and again must not keep his worker
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, what)))
     }
 
     fn set_deadline(&self, direction: Direction, deadline: Option<Instant>) {
@@ -460,7 +455,7 @@ impl<T: AsFd> AsyncFd<T> {
         let time = deadline.map(Instant::since_zero);
         deadlines
             .of(direction)
-            .set(time, self.registration.source());
+            .set(time, || self.registration.source_after());
     }
 
     fn deadline(&self, direction: Direction) -> Option<Instant> {

@@ -7,11 +7,12 @@
 //! | who | does, in this order |
 //! |---|---|
 //! | a task that waits | leaves its waker at the source; reads the moment; sees to it that the timer is not armed for later |
-//! | who sets an earlier moment | writes the moment; if somebody waits at the source, sees to the timer as well |
+//! | who sets an earlier moment | writes the moment; wakes who waits at the source, and waits again |
 //! | the timer | takes itself out; reads the moment; wakes who waits if it has come, and otherwise arms itself again |
 //!
-//! The first two meet at the lock of the source's waiters, and all three at [`Deadline::timer`], so whoever comes second sees
-//! what the other did: nobody waits past the moment.
+//! The first two meet at the lock of the source's waiters, the first and the last at [`Deadline::timer`], so whoever comes
+//! second sees what the other did: nobody waits past the moment. Before there is a source, they meet at the lock under which
+//! it comes to be.
 //!
 //! Rejected: *a bit in the readiness word for "timed out"*. The moment says it already, and a bit would have to be taken away
 //! again when the deadline moves.
@@ -83,16 +84,25 @@ impl Deadline {
         }
     }
 
-    /// Sets the moment, or takes it away. `source` is where somebody may be waiting by now.
-    pub(crate) fn set(self: &Arc<Self>, time: Option<Duration>, source: Option<&Arc<Source>>) {
+    /// Sets the moment, or takes it away. `source` is asked where somebody may be waiting by now.
+    pub(crate) fn set<'a>(
+        &self,
+        time: Option<Duration>,
+        source: impl FnOnce() -> Option<&'a Arc<Source>>,
+    ) {
         let moment = time.map_or(NEVER, nanoseconds);
         let before = self.moment.swap(moment, AcqRel);
         if moment < before
-            && let Some(source) = source
-            && source.is_waited_for(self.direction)
+            && let Some(source) = source()
         {
-            self.arm(moment, source);
+            self.wake_waiters(source);
         }
+    }
+
+    fn wake_waiters(&self, source: &Source) {
+        let mut woken = Vec::new();
+        source.collect(self.direction, &mut woken);
+        wake_all(&mut woken);
     }
 
     /// The moment, if there is one.
@@ -137,8 +147,9 @@ impl Deadline {
 
     /// The timer has fired. Whether the moment has come; otherwise the timer is armed again, if there is a moment.
     fn has_come(self: &Arc<Self>) -> bool {
+        let fired; // declared first: not dropped under the lock
         let mut timer = self.timer.lock();
-        let fired = timer.take();
+        fired = timer.take();
         let (moment, now) = (self.moment.load(Acquire), executor::now());
         let has_come = nanoseconds(now) >= moment;
         if let Some(fired) = &fired
@@ -148,8 +159,10 @@ impl Deadline {
             *timer = (fired.timer)
                 .arm_again(Duration::from_nanos(moment), now, self.waker())
                 .map(|timer| Armed { timer, moment });
+            if timer.is_none() {
+                return true; // its runtime has ended: whoever waits in another one arms it there
+            }
         }
-        drop(timer);
         has_come
     }
 
@@ -164,9 +177,7 @@ impl Wake for Deadline {
         if self.has_come()
             && let Some(source) = self.source.get()
         {
-            let mut woken = Vec::new();
-            source.collect(self.direction, &mut woken);
-            wake_all(&mut woken);
+            self.wake_waiters(source);
         }
     }
 }

@@ -104,6 +104,14 @@ impl Registration {
         self.source.get()
     }
 
+    /// The same; if it is `None`, who waits first sees all that the caller did before.
+    pub(crate) fn source_after(&self) -> Option<&Arc<Source>> {
+        if self.source.get().is_none() {
+            drop(self.moving.lock());
+        }
+        self.source.get()
+    }
+
     /// The state to pass to [`clear`](Self::clear) after an operation that is tried without waiting first.
     #[inline]
     pub(crate) fn observe(&self) -> Ready<'_> {

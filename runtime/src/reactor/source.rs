@@ -149,11 +149,6 @@ impl Source {
         }
     }
 
-    /// Whether somebody waits in this direction.
-    pub(crate) fn is_waited_for(&self, direction: Direction) -> bool {
-        self.waiters.lock().first[direction as usize].is_some()
-    }
-
     /// Collects those who wait in this direction, without an event.
     pub(crate) fn collect(&self, direction: Direction, woken: &mut Vec<Waker>) {
         self.drain(&mut self.waiters.lock(), direction, woken);

@@ -8,6 +8,7 @@ use std::time::Duration;
 use futures_core::Stream;
 
 use super::{Instant, Sleep, sleep_until};
+use crate::executor::poll_proceed;
 
 /// Ticks at once, and every `period` from then on.
 ///
@@ -90,6 +91,7 @@ impl Interval {
     pub fn poll_tick(&mut self, cx: &mut Context<'_>) -> Poll<Instant> {
         let now = Instant::now();
         ready!(self.next.poll_at(now, cx.waker()));
+        ready!(poll_proceed(cx)); // as for a sleep
         let due = self.next.deadline();
         self.next.reset(self.tick_after(due, now));
         Poll::Ready(due)

@@ -6,11 +6,11 @@
 
 use std::fmt;
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use super::Instant;
-use crate::executor::Timer;
+use crate::executor::{Timer, poll_proceed};
 
 /// Waits for `duration`, counted from the call.
 ///
@@ -104,7 +104,7 @@ impl Sleep {
             Some(timer) => timer.set_waker(waker),
             None => false,
         };
-        if !is_armed && self.deadline.since_zero() != Duration::MAX {
+        if !is_armed {
             self.arm(now, waker);
         }
         Poll::Pending
@@ -129,7 +129,8 @@ impl Future for Sleep {
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let now = Instant::now_before(self.deadline);
-        self.poll_at(now, cx.waker())
+        ready!(self.poll_at(now, cx.waker()));
+        poll_proceed(cx) // a loop of sleeps that are over must not keep its worker
     }
 }
 

@@ -376,10 +376,6 @@ impl TcpStream {
     /// What waits past it fails with [`TimedOut`](io::ErrorKind::TimedOut), and nothing is lost: with another deadline the
     /// next operation may succeed. [`read_closed`](Self::read_closed) and [`hung_up`](Self::hung_up) have no deadline.
     ///
-    /// # Panics
-    ///
-    /// If somebody waits, this is an earlier deadline than before, and the thread is in no runtime.
-    ///
     /// # Examples
     ///
     /// ```no_run
@@ -404,10 +400,6 @@ impl TcpStream {
 
     /// Limits how long writes and [`writable`](Self::writable) may wait; otherwise as
     /// [`set_read_deadline`](Self::set_read_deadline).
-    ///
-    /// # Panics
-    ///
-    /// As `set_read_deadline`.
     pub fn set_write_deadline(&self, deadline: Option<Instant>) {
         self.bytes.io().set_write_deadline(deadline);
     }
