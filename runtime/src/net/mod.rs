@@ -32,16 +32,22 @@
 //! # }
 //! ```
 
+mod accept;
 mod byte_stream;
 mod connect;
+mod convert;
 mod error;
+mod half;
 pub mod inherited;
+mod options;
 mod permits;
 mod resolve;
 mod tcp;
+mod traits;
 
-pub use self::resolve::{Addresses, ToSocketAddrs, lookup_host};
-pub use self::tcp::{
-    Incoming, Keepalive, OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError, TcpListener,
-    TcpReader, TcpSocket, TcpStream, TcpWriter, WriteHalf,
+pub use self::accept::Incoming;
+pub use self::half::{
+    OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError, StreamReader, StreamWriter, WriteHalf,
 };
+pub use self::resolve::{Addresses, ToSocketAddrs, lookup_host};
+pub use self::tcp::{Keepalive, TcpListener, TcpSocket, TcpStream};

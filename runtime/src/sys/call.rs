@@ -33,13 +33,13 @@ pub enum Call {
     EventFdCreate,
     /// `write` to an eventfd, and the `read` that makes room for it.
     EventFdWrite,
-    /// `fcntl` with `F_GETFL`, `F_SETFL`, `F_GETFD` or `F_SETFD`.
+    /// `fcntl` with `F_GETFL`, `F_SETFL`, `F_GETFD` or `F_SETFD`, `flock` and `fchmod`.
     DescriptorFlags,
     /// `fcntl` with `F_DUPFD_CLOEXEC`.
     Duplicate,
     /// `sigaction`.
     SignalAction,
-    /// `socket`.
+    /// `socket` and `socketpair`.
     Socket,
     /// `bind`.
     Bind,
@@ -49,9 +49,9 @@ pub enum Call {
     Accept,
     /// `connect`. The call is made all the same; a fault replaces its result.
     Connect,
-    /// `recv` and `recvmsg`, peeking included.
+    /// `recv`, `recvfrom`, `recvmsg` and `recvmmsg`, peeking included.
     Recv,
-    /// `send` and `sendmsg`.
+    /// `send`, `sendto`, `sendmsg` and `sendmmsg`.
     Send,
     /// `shutdown`.
     Shutdown,

@@ -70,7 +70,8 @@ impl Plan {
     }
 
     /// Lets those of the calls of kind `call` whose number is in `calls` move `most` bytes at most, or `most` buffers if
-    /// the call is vectored. Has an effect on [`Call::Recv`] and [`Call::Send`] only.
+    /// the call is vectored, or `most` datagrams. Has an effect on [`Call::Recv`] and [`Call::Send`] only, and none on a
+    /// call that moves one datagram, which a kernel never moves in part.
     #[must_use]
     pub fn shorten(self, call: Call, calls: Range<u64>, most: usize) -> Self {
         self.rule(call, calls, Fault::Short(most.max(1)))
@@ -315,6 +316,7 @@ static REGISTRATIONS: Mutex<BTreeMap<(RawFd, RawFd), (Events, u64)>> = Mutex::ne
 #[cfg(all(test, not(loom)))]
 mod tests {
     use std::io::ErrorKind;
+    use std::net::SocketAddr;
     use std::os::fd::{AsFd, AsRawFd, OwnedFd};
     use std::os::unix::net::UnixStream;
     use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -369,9 +371,10 @@ mod tests {
     fn an_interrupted_connect_goes_on_by_itself() {
         let _turn = in_turn();
         let listener = Socket::stream(Domain::V4).unwrap();
-        listener.bind(&"127.0.0.1:0".parse().unwrap()).unwrap();
+        let anywhere: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        listener.bind(&anywhere).unwrap();
         listener.listen(1).unwrap();
-        let address = listener.local_addr().unwrap();
+        let address: SocketAddr = listener.local_addr().unwrap();
         let socket = Socket::stream(Domain::V4).unwrap();
         run(Plan::new().fail(Call::Connect, 1..2, libc::EINTR));
         assert_eq!(socket.connect(&address).unwrap(), Connect::InProgress);
@@ -381,7 +384,7 @@ mod tests {
         epoll
             .wait(&mut events, 1, Some(Duration::from_secs(5)))
             .unwrap();
-        assert!(socket.peer_addr().is_ok());
+        assert_eq!(socket.peer_addr::<SocketAddr>().unwrap(), address);
     }
 
     #[test]

@@ -1,8 +1,8 @@
-//! Flags of descriptors that were made elsewhere, and duplicates.
+//! Flags, locks and permissions of descriptors of any kind, and duplicates.
 //!
 //! `O_NONBLOCK` belongs to the *open file description*, not to the descriptor: setting it on a duplicate, or on a standard
 //! input that was inherited, sets it for everyone who shares it, other processes included.
-#![expect(unsafe_code, reason = "calls fcntl")]
+#![expect(unsafe_code, reason = "calls fcntl, flock and fchmod")]
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -46,6 +46,29 @@ fn status_flags(fd: BorrowedFd<'_>) -> io::Result<libc::c_int> {
         // SAFETY: F_GETFL touches no memory of ours.
         unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) }
     })
+}
+
+/// Takes the lock on the open file behind `fd`, which its last descriptor gives back; `false` if somebody else has it.
+pub(crate) fn try_lock(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    let result = retry(Call::DescriptorFlags, || {
+        // SAFETY: the call touches no memory of ours.
+        unsafe { libc::flock(fd.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) }
+    });
+    match result {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Sets who may use the file behind `fd`. For a Unix socket that has no name yet, who may use the name that it is given,
+/// as far as the umask allows.
+pub(crate) fn set_mode(fd: BorrowedFd<'_>, mode: u32) -> io::Result<()> {
+    retry(Call::DescriptorFlags, || {
+        // SAFETY: the call touches no memory of ours.
+        unsafe { libc::fchmod(fd.as_raw_fd(), mode as libc::mode_t) }
+    })?;
+    Ok(())
 }
 
 /// What the tests of the whole layer ask about the descriptors it makes.

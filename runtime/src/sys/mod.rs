@@ -24,7 +24,7 @@ pub(crate) mod fd;
 pub(crate) mod inherited;
 pub(crate) mod signal;
 
-mod address;
+pub(crate) mod address;
 mod options;
 pub(crate) mod socket;
 pub(crate) mod timer_slack;

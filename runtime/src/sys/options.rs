@@ -1,6 +1,6 @@
 //! Socket options: getters and setters, with the units of Rust.
 //!
-//! All but [`take_error`](Socket::take_error) and [`domain`](Socket::domain) only pass a value. The kernel doubles buffer
+//! All but [`take_error`](Socket::take_error) and those that say what a socket is only pass a value. The kernel doubles buffer
 //! sizes, rounds [`defer_accept`](Socket::defer_accept) to retransmissions, and refuses what is out of its bounds: a getter
 //! need not answer what a setter was told. Times are rounded up to the kernel's unit and are one unit at least, so that
 //! none turns into the zero that means "the default".
@@ -9,13 +9,14 @@
 #![expect(unsafe_code, reason = "calls getsockopt and setsockopt")]
 
 use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
-use libc::{IPPROTO_IP, IPPROTO_IPV6, IPPROTO_TCP, SOL_SOCKET, c_int};
+use libc::{IPPROTO_IP, IPPROTO_IPV6, IPPROTO_TCP, SOL_SOCKET, SOL_UDP, c_int};
 
 use super::call::{Call, retry};
-use super::socket::{Domain, Socket};
+use super::socket::{Domain, Socket, Type};
 
 impl Socket {
     /// Takes the error pending on the socket, such as that of a connection that failed in the background.
@@ -26,15 +27,24 @@ impl Socket {
 
     /// # Errors
     ///
-    /// `InvalidInput` if it is not an IP socket.
+    /// `InvalidInput` if it is neither an IP nor a Unix socket.
     pub(crate) fn domain(&self) -> io::Result<Domain> {
         match self.int(SOL_SOCKET, libc::SO_DOMAIN)? {
             libc::AF_INET => Ok(Domain::V4),
             libc::AF_INET6 => Ok(Domain::V6),
-            _ => Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                "not an IP socket",
-            )),
+            libc::AF_UNIX => Ok(Domain::Unix),
+            _ => Err(invalid("neither an IP nor a Unix socket")),
+        }
+    }
+
+    /// # Errors
+    ///
+    /// `InvalidInput` if it is for neither streams nor datagrams.
+    pub(crate) fn socket_type(&self) -> io::Result<Type> {
+        match self.int(SOL_SOCKET, libc::SO_TYPE)? {
+            libc::SOCK_STREAM => Ok(Type::Stream),
+            libc::SOCK_DGRAM => Ok(Type::Datagram),
+            _ => Err(invalid("a socket for neither streams nor datagrams")),
         }
     }
 
@@ -73,10 +83,129 @@ impl Socket {
     }
 
     fn ttl_option(&self) -> io::Result<(c_int, c_int)> {
-        Ok(match self.domain()? {
-            Domain::V4 => (IPPROTO_IP, libc::IP_TTL),
-            Domain::V6 => (IPPROTO_IPV6, libc::IPV6_UNICAST_HOPS),
-        })
+        self.by_family(libc::IP_TTL, libc::IPV6_UNICAST_HOPS)
+    }
+
+    /// How packets are marked for routers: type of service in IPv4, traffic class in IPv6.
+    pub(crate) fn tos(&self) -> io::Result<u32> {
+        let (level, name) = self.tos_option()?;
+        Ok(self.int(level, name)? as u32)
+    }
+
+    pub(crate) fn set_tos(&self, tos: u32) -> io::Result<()> {
+        let (level, name) = self.tos_option()?;
+        self.set(level, name, [saturated(tos)])
+    }
+
+    fn tos_option(&self) -> io::Result<(c_int, c_int)> {
+        self.by_family(libc::IP_TOS, libc::IPV6_TCLASS)
+    }
+
+    /// Whether datagrams may be sent to everybody on a network.
+    pub(crate) fn broadcast(&self) -> io::Result<bool> {
+        self.flag(SOL_SOCKET, libc::SO_BROADCAST)
+    }
+
+    pub(crate) fn set_broadcast(&self, on: bool) -> io::Result<()> {
+        self.set(SOL_SOCKET, libc::SO_BROADCAST, [on.into()])
+    }
+
+    /// Whether what is sent to a group comes back to this host's members.
+    pub(crate) fn multicast_loop(&self) -> io::Result<bool> {
+        let (level, name) = self.multicast_loop_option()?;
+        self.flag(level, name)
+    }
+
+    pub(crate) fn set_multicast_loop(&self, on: bool) -> io::Result<()> {
+        let (level, name) = self.multicast_loop_option()?;
+        self.set(level, name, [on.into()])
+    }
+
+    fn multicast_loop_option(&self) -> io::Result<(c_int, c_int)> {
+        self.by_family(libc::IP_MULTICAST_LOOP, libc::IPV6_MULTICAST_LOOP)
+    }
+
+    /// How many hops a packet to a group may take.
+    pub(crate) fn multicast_ttl(&self) -> io::Result<u32> {
+        let (level, name) = self.multicast_ttl_option()?;
+        Ok(self.int(level, name)? as u32)
+    }
+
+    pub(crate) fn set_multicast_ttl(&self, hops: u32) -> io::Result<()> {
+        let (level, name) = self.multicast_ttl_option()?;
+        self.set(level, name, [saturated(hops)])
+    }
+
+    fn multicast_ttl_option(&self) -> io::Result<(c_int, c_int)> {
+        self.by_family(libc::IP_MULTICAST_TTL, libc::IPV6_MULTICAST_HOPS)
+    }
+
+    /// Chooses the interface, by one of its addresses, through which packets to groups leave.
+    pub(crate) fn set_multicast_interface_v4(&self, interface: Ipv4Addr) -> io::Result<()> {
+        self.set(IPPROTO_IP, libc::IP_MULTICAST_IF, [raw_v4(interface)])
+    }
+
+    /// Chooses the interface, by its number, through which packets to groups leave.
+    pub(crate) fn set_multicast_interface_v6(&self, interface: u32) -> io::Result<()> {
+        let interface = [saturated(interface)];
+        self.set(IPPROTO_IPV6, libc::IPV6_MULTICAST_IF, interface)
+    }
+
+    pub(crate) fn join_multicast_v4(&self, group: Ipv4Addr, interface: Ipv4Addr) -> io::Result<()> {
+        let request = [raw_v4(group), raw_v4(interface)]; // `struct ip_mreq`
+        self.set(IPPROTO_IP, libc::IP_ADD_MEMBERSHIP, request)
+    }
+
+    pub(crate) fn leave_multicast_v4(
+        &self,
+        group: Ipv4Addr,
+        interface: Ipv4Addr,
+    ) -> io::Result<()> {
+        let request = [raw_v4(group), raw_v4(interface)];
+        self.set(IPPROTO_IP, libc::IP_DROP_MEMBERSHIP, request)
+    }
+
+    pub(crate) fn join_multicast_v6(&self, group: &Ipv6Addr, interface: u32) -> io::Result<()> {
+        let request = membership_v6(group, interface);
+        self.set(IPPROTO_IPV6, libc::IPV6_ADD_MEMBERSHIP, request)
+    }
+
+    pub(crate) fn leave_multicast_v6(&self, group: &Ipv6Addr, interface: u32) -> io::Result<()> {
+        let request = membership_v6(group, interface);
+        self.set(IPPROTO_IPV6, libc::IPV6_DROP_MEMBERSHIP, request)
+    }
+
+    /// Whether datagrams of one sender may arrive glued together.
+    pub(crate) fn gro(&self) -> io::Result<bool> {
+        self.flag(SOL_UDP, libc::UDP_GRO)
+    }
+
+    pub(crate) fn set_gro(&self, on: bool) -> io::Result<()> {
+        self.set(SOL_UDP, libc::UDP_GRO, [on.into()])
+    }
+
+    /// Whether the kernel knows how to cut one buffer into many datagrams. One that does not would send it as one.
+    pub(crate) fn knows_segments(&self) -> io::Result<bool> {
+        match self.int(SOL_UDP, libc::UDP_SEGMENT) {
+            Ok(_) => Ok(true),
+            Err(error) if error.raw_os_error() == Some(libc::ENOPROTOOPT) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Process, user and group of who connected, or listened, at the other end.
+    pub(crate) fn peer_credentials(&self) -> io::Result<(c_int, u32, u32)> {
+        let [pid, uid, gid] = self.get(SOL_SOCKET, libc::SO_PEERCRED)?; // `struct ucred`
+        Ok((pid, uid as u32, gid as u32))
+    }
+
+    /// The level and the name of an option that the two families of IP have under different names.
+    fn by_family(&self, v4: c_int, v6: c_int) -> io::Result<(c_int, c_int)> {
+        match self.domain()? {
+            Domain::V4 => Ok((IPPROTO_IP, v4)),
+            Domain::V6 => Ok((IPPROTO_IPV6, v6)),
+            Domain::Unix => Err(invalid("not an IP socket")),
+        }
     }
 
     /// Whether an IPv6 socket leaves IPv4 alone.
@@ -206,7 +335,7 @@ impl Socket {
         Ok(value)
     }
 
-    /// An option of `N` integers: every option here is one, or two (`struct linger`).
+    /// An option of `N` integers: every option here is one, or a structure of nothing else.
     fn get<const N: usize>(&self, level: c_int, name: c_int) -> io::Result<[c_int; N]> {
         let mut value = [0; N];
         retry(Call::GetOption, || {
@@ -241,6 +370,25 @@ fn seconds(value: c_int) -> Duration {
     Duration::from_secs(value as u64)
 }
 
+/// An address of four bytes, which are in network byte order, in the place of an integer.
+fn raw_v4(address: Ipv4Addr) -> c_int {
+    c_int::from_ne_bytes(address.octets())
+}
+
+/// `struct ipv6_mreq`.
+fn membership_v6(group: &Ipv6Addr, interface: u32) -> [c_int; 5] {
+    let mut request = [saturated(interface); 5];
+    for (place, bytes) in request.iter_mut().zip(group.octets().as_chunks().0) {
+        *place = c_int::from_ne_bytes(*bytes);
+    }
+    request
+}
+
+#[cold]
+fn invalid(what: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, what)
+}
+
 const SECOND: Duration = Duration::from_secs(1);
 const MILLISECOND: Duration = Duration::from_millis(1);
 
@@ -249,8 +397,8 @@ mod tests {
     use std::io;
     use std::time::Duration;
 
-    use super::{MILLISECOND, SECOND, in_units};
-    use crate::sys::socket::{Domain, Socket};
+    use super::{MILLISECOND, SECOND, in_units, membership_v6};
+    use crate::sys::socket::{Domain, Socket, Type};
 
     #[test]
     fn flags_are_set_and_got() {
@@ -283,6 +431,44 @@ mod tests {
             assert_eq!(socket.ttl().unwrap(), 42);
             assert!(socket.set_ttl(u32::MAX).is_err());
         }
+    }
+
+    #[test]
+    fn a_socket_says_what_it_is() {
+        for domain in [Domain::V4, Domain::V6, Domain::Unix] {
+            for ty in [Type::Stream, Type::Datagram] {
+                let socket = Socket::new(domain, ty).unwrap();
+                assert_eq!(socket.domain().unwrap(), domain);
+                assert_eq!(socket.socket_type().unwrap(), ty);
+            }
+        }
+        let unix = Socket::stream(Domain::Unix).unwrap();
+        let error = unix.ttl().unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+    }
+
+    #[test]
+    fn options_of_datagrams_are_set_and_got_in_both_families() {
+        for domain in [Domain::V4, Domain::V6] {
+            let socket = Socket::new(domain, Type::Datagram).unwrap();
+            socket.set_tos(0x20).unwrap();
+            assert_eq!(socket.tos().unwrap(), 0x20);
+            socket.set_multicast_ttl(7).unwrap();
+            assert_eq!(socket.multicast_ttl().unwrap(), 7);
+            for on in [false, true] {
+                socket.set_broadcast(on).unwrap();
+                assert_eq!(socket.broadcast().unwrap(), on);
+                socket.set_multicast_loop(on).unwrap();
+                assert_eq!(socket.multicast_loop().unwrap(), on);
+            }
+        }
+    }
+
+    #[test]
+    fn a_membership_is_the_group_and_then_the_interface() {
+        let request = membership_v6(&"ff02::1:2".parse().unwrap(), 9);
+        let expected = [[0xff, 2, 0, 0], [0; 4], [0; 4], [0, 1, 0, 2]].map(i32::from_ne_bytes);
+        assert_eq!((&request[..4], request[4]), (&expected[..], 9));
     }
 
     #[test]

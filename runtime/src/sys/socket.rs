@@ -1,8 +1,8 @@
-//! A stream socket: making, naming and connecting it, and moving bytes.
+//! A socket: making, naming and connecting it, and moving the bytes of a stream.
 //!
 //! Every operation is tried once and answers at once; `WouldBlock` means that the kernel would have waited. Sending
 //! never raises `SIGPIPE`, in a host that has not ignored it either (`MSG_NOSIGNAL`, which `write` does not have). The
-//! options are in the neighbouring file.
+//! options, and what datagrams and descriptors need, are in the neighbouring files.
 #![expect(unsafe_code, reason = "calls the socket functions of libc")]
 
 use std::io::{self, IoSlice, IoSliceMut};
@@ -10,7 +10,7 @@ use std::mem;
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
-use super::address::RawAddress;
+use super::address::{Address, RawAddress};
 use super::call::{Call, begin, is_interrupted, retry, transfer};
 
 /// A socket of the kernel, non-blocking if made here; closed when dropped.
@@ -18,21 +18,37 @@ use super::call::{Call, begin, is_interrupted, retry, transfer};
 pub(crate) struct Socket(OwnedFd);
 
 impl Socket {
-    /// A TCP socket that is neither bound nor connected.
+    /// A socket for a stream, neither bound nor connected.
     pub(crate) fn stream(domain: Domain) -> io::Result<Self> {
+        Self::new(domain, Type::Stream)
+    }
+
+    /// A socket, neither bound nor connected.
+    pub(crate) fn new(domain: Domain, ty: Type) -> io::Result<Self> {
         let fd = retry(Call::Socket, || {
             // SAFETY: the call touches no memory of ours.
-            unsafe { libc::socket(domain.family(), libc::SOCK_STREAM | NEW_FLAGS, 0) }
+            unsafe { libc::socket(domain.number(), ty.number() | NEW_FLAGS, 0) }
         })?;
         // SAFETY: the kernel just made this descriptor, and nobody else knows it.
         Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
     }
 
-    pub(crate) fn bind(&self, address: &SocketAddr) -> io::Result<()> {
-        let (raw, len) = RawAddress::new(address);
+    /// Two Unix sockets that are connected to each other.
+    pub(crate) fn pair(ty: Type) -> io::Result<(Self, Self)> {
+        let mut fds = [-1; 2];
+        retry(Call::Socket, || {
+            // SAFETY: `fds` is writable for two descriptors.
+            unsafe { libc::socketpair(libc::AF_UNIX, ty.number() | NEW_FLAGS, 0, fds.as_mut_ptr()) }
+        })?;
+        // SAFETY: the kernel just made these descriptors, and nobody else knows them.
+        Ok(unsafe { fds.map(|fd| Self(OwnedFd::from_raw_fd(fd))) }.into())
+    }
+
+    pub(crate) fn bind(&self, address: &impl Address) -> io::Result<()> {
+        let raw = address.to_raw();
         retry(Call::Bind, || {
-            // SAFETY: `raw` is readable for `len` bytes.
-            unsafe { libc::bind(self.as_raw_fd(), raw.as_ptr(), len) }
+            // SAFETY: `raw` is readable for as many bytes as its length says.
+            unsafe { libc::bind(self.as_raw_fd(), raw.as_ptr(), raw.len()) }
         })?;
         Ok(())
     }
@@ -53,27 +69,27 @@ impl Socket {
     ///
     /// Many, and few of them concern the listener: errors pending on the connection come out here too (`ECONNABORTED`,
     /// `EHOSTUNREACH` and others), as do a lack of descriptors or memory.
-    pub(crate) fn accept(&self) -> io::Result<(Self, SocketAddr)> {
-        let (mut raw, room) = RawAddress::room();
+    pub(crate) fn accept<A: Address>(&self) -> io::Result<(Self, A)> {
+        let mut raw = RawAddress::room();
         let fd = transfer(Call::Accept, self.as_fd(), 1, |_| {
-            let mut len = room;
-            // SAFETY: `raw` is writable for `len` bytes, and both live through the call.
-            unsafe { libc::accept4(self.as_raw_fd(), raw.as_mut_ptr(), &raw mut len, NEW_FLAGS) }
+            let (address, len) = raw.as_mut_ptrs();
+            // SAFETY: the room at `address` is as long as `len` says, and both live through the call.
+            unsafe { libc::accept4(self.as_raw_fd(), address, len, NEW_FLAGS) }
         })?;
         // SAFETY: the kernel just made this descriptor, and nobody else knows it.
         let socket = Self(unsafe { OwnedFd::from_raw_fd(fd) });
-        Ok((socket, raw.get()?))
+        Ok((socket, A::from_raw(&raw)?))
     }
 
     /// Begins to connect to `address`.
     ///
     /// Once a connection that was in progress makes the socket writable, [`take_error`](Self::take_error) says how it
-    /// ended. A socket that failed to connect is in no state to be used again.
-    pub(crate) fn connect(&self, address: &SocketAddr) -> io::Result<Connect> {
-        let (raw, len) = RawAddress::new(address);
+    /// ended. A TCP socket that failed to connect is in no state to be used again.
+    pub(crate) fn connect(&self, address: &impl Address) -> io::Result<Connect> {
+        let raw = address.to_raw();
         let result = begin(Call::Connect, || {
-            // SAFETY: `raw` is readable for `len` bytes.
-            unsafe { libc::connect(self.as_raw_fd(), raw.as_ptr(), len) }
+            // SAFETY: `raw` is readable for as many bytes as its length says.
+            unsafe { libc::connect(self.as_raw_fd(), raw.as_ptr(), raw.len()) }
         });
         match result {
             Ok(_) => Ok(Connect::Done),
@@ -160,24 +176,24 @@ impl Socket {
         Ok(())
     }
 
-    pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
-        let (mut raw, room) = RawAddress::room();
+    pub(crate) fn local_addr<A: Address>(&self) -> io::Result<A> {
+        let mut raw = RawAddress::room();
         retry(Call::SocketName, || {
-            let mut len = room;
-            // SAFETY: `raw` is writable for `len` bytes, and both live through the call.
-            unsafe { libc::getsockname(self.as_raw_fd(), raw.as_mut_ptr(), &raw mut len) }
+            let (address, len) = raw.as_mut_ptrs();
+            // SAFETY: the room at `address` is as long as `len` says, and both live through the call.
+            unsafe { libc::getsockname(self.as_raw_fd(), address, len) }
         })?;
-        raw.get()
+        A::from_raw(&raw)
     }
 
-    pub(crate) fn peer_addr(&self) -> io::Result<SocketAddr> {
-        let (mut raw, room) = RawAddress::room();
+    pub(crate) fn peer_addr<A: Address>(&self) -> io::Result<A> {
+        let mut raw = RawAddress::room();
         retry(Call::SocketName, || {
-            let mut len = room;
-            // SAFETY: `raw` is writable for `len` bytes, and both live through the call.
-            unsafe { libc::getpeername(self.as_raw_fd(), raw.as_mut_ptr(), &raw mut len) }
+            let (address, len) = raw.as_mut_ptrs();
+            // SAFETY: the room at `address` is as long as `len` says, and both live through the call.
+            unsafe { libc::getpeername(self.as_raw_fd(), address, len) }
         })?;
-        raw.get()
+        A::from_raw(&raw)
     }
 }
 
@@ -213,10 +229,11 @@ impl From<Socket> for OwnedFd {
 pub(crate) enum Domain {
     V4,
     V6,
+    Unix,
 }
 
 impl Domain {
-    /// The family that `address` belongs to.
+    /// The family that an IP `address` belongs to.
     pub(crate) fn of(address: &SocketAddr) -> Self {
         if address.is_ipv4() {
             Self::V4
@@ -225,10 +242,29 @@ impl Domain {
         }
     }
 
-    fn family(self) -> libc::c_int {
+    fn number(self) -> libc::c_int {
         match self {
             Self::V4 => libc::AF_INET,
             Self::V6 => libc::AF_INET6,
+            Self::Unix => libc::AF_UNIX,
+        }
+    }
+}
+
+/// What a socket moves.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Type {
+    /// Bytes, on a connection.
+    Stream,
+    /// Messages, each whole or not at all.
+    Datagram,
+}
+
+impl Type {
+    fn number(self) -> libc::c_int {
+        match self {
+            Self::Stream => libc::SOCK_STREAM,
+            Self::Datagram => libc::SOCK_DGRAM,
         }
     }
 }
@@ -243,7 +279,7 @@ pub(crate) enum Connect {
 }
 
 /// A message of `len` buffers and nothing else.
-fn message(buffers: *mut libc::iovec, len: usize) -> libc::msghdr {
+pub(super) fn message(buffers: *mut libc::iovec, len: usize) -> libc::msghdr {
     // SAFETY: integers and pointers, for which zero is a value.
     let mut message: libc::msghdr = unsafe { mem::zeroed() };
     message.msg_iov = buffers;
@@ -292,9 +328,10 @@ mod tests {
     fn both_ends_of_a_connection_agree_on_its_addresses() {
         for address in ["127.0.0.1:0", "[::1]:0"] {
             let (client, server, accepted_from) = connected(address);
-            assert_eq!(client.local_addr().unwrap(), server.peer_addr().unwrap());
-            assert_eq!(client.peer_addr().unwrap(), server.local_addr().unwrap());
-            assert_eq!(client.local_addr().unwrap(), accepted_from);
+            assert_eq!(server.peer_addr::<SocketAddr>().unwrap(), accepted_from);
+            assert_eq!(client.local_addr::<SocketAddr>().unwrap(), accepted_from);
+            let server_address: SocketAddr = server.local_addr().unwrap();
+            assert_eq!(client.peer_addr::<SocketAddr>().unwrap(), server_address);
         }
     }
 
@@ -368,8 +405,8 @@ mod tests {
     #[test]
     fn a_refused_connection_is_told_by_the_pending_error() {
         let unused = Socket::stream(Domain::V4).unwrap();
-        unused.bind(&"127.0.0.1:0".parse().unwrap()).unwrap();
-        let address = unused.local_addr().unwrap(); // bound, but nobody listens
+        unused.bind(&anywhere()).unwrap();
+        let address: SocketAddr = unused.local_addr().unwrap(); // bound, but nobody listens
 
         let socket = Socket::stream(Domain::V4).unwrap();
         assert_eq!(socket.connect(&address).unwrap(), Connect::InProgress);
@@ -384,7 +421,7 @@ mod tests {
         let (unix, _peer) = std::os::unix::net::UnixStream::pair().unwrap();
         let socket = Socket::from(OwnedFd::from(unix));
         assert_eq!(
-            socket.local_addr().unwrap_err().kind(),
+            socket.local_addr::<SocketAddr>().unwrap_err().kind(),
             io::ErrorKind::InvalidInput
         );
     }
@@ -392,7 +429,7 @@ mod tests {
     #[test]
     fn any_backlog_is_accepted() {
         let socket = Socket::stream(Domain::V4).unwrap();
-        socket.bind(&"127.0.0.1:0".parse().unwrap()).unwrap();
+        socket.bind(&anywhere()).unwrap();
         socket.listen(u32::MAX).unwrap();
     }
 
@@ -403,17 +440,22 @@ mod tests {
         let listener = Socket::stream(domain).unwrap();
         listener.bind(&address).unwrap();
         listener.listen(8).unwrap();
-        let nobody = listener.accept().unwrap_err();
+        let nobody = listener.accept::<SocketAddr>().unwrap_err();
         assert_eq!(nobody.kind(), io::ErrorKind::WouldBlock);
 
         let client = Socket::stream(domain).unwrap();
-        if client.connect(&listener.local_addr().unwrap()).unwrap() == Connect::InProgress {
+        let address: SocketAddr = listener.local_addr().unwrap();
+        if client.connect(&address).unwrap() == Connect::InProgress {
             wait_for(&client, Events::WRITABLE);
         }
         assert!(client.take_error().unwrap().is_none());
         wait_for(&listener, Events::READABLE);
         let (server, from) = listener.accept().unwrap();
         (client, server, from)
+    }
+
+    fn anywhere() -> SocketAddr {
+        "127.0.0.1:0".parse().unwrap()
     }
 
     fn wait_for(socket: &Socket, wanted: Events) {

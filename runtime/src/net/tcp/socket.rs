@@ -4,7 +4,6 @@
 //! socket tells which. The socket is registered after `connect(2)`: before, epoll would report it as hung up. A socket
 //! that failed to connect is closed, since nothing is said about what state it is in.
 
-use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
@@ -96,7 +95,7 @@ impl TcpSocket {
     /// Those of listen(2), such as [`AddrInUse`](io::ErrorKind::AddrInUse).
     pub fn listen(self, backlog: u32) -> io::Result<TcpListener> {
         if let Err(error) = self.0.listen(backlog) {
-            return Err(match self.0.local_addr() {
+            return Err(match self.local_addr() {
                 Ok(address) => cannot("listen on", address)(error),
                 Err(_) => error,
             });
@@ -239,12 +238,6 @@ impl TcpSocket {
     }
 }
 
-impl fmt::Debug for TcpSocket {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        super::convert::debug("TcpSocket", &self.0, f)
-    }
-}
-
 /// Connects to `address` from any local address.
 ///
 /// A connection to a port of this host that nobody listens on can meet itself, if the system happens to choose that port
@@ -287,7 +280,7 @@ fn outcome(socket: &Socket) -> io::Result<()> {
     if let Some(error) = socket.take_error()? {
         return Err(error);
     }
-    match socket.peer_addr() {
+    match socket.peer_addr::<SocketAddr>() {
         Ok(_) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::NotConnected => {
             Err(io::ErrorKind::WouldBlock.into())
@@ -297,7 +290,10 @@ fn outcome(socket: &Socket) -> io::Result<()> {
 }
 
 fn is_connected_to_itself(socket: &Socket) -> bool {
-    match (socket.local_addr(), socket.peer_addr()) {
+    match (
+        socket.local_addr::<SocketAddr>(),
+        socket.peer_addr::<SocketAddr>(),
+    ) {
         (Ok(local), Ok(peer)) => local.ip() == peer.ip() && local.port() == peer.port(),
         _ => false, // gone already, which the first operation will say
     }

@@ -1,21 +1,20 @@
 //! A TCP connection.
 //!
-//! The documentation of the operations is here; what they do is in [`ByteStream`].
+//! Moving bytes is the same for all streams, and in `byte_stream.rs`.
 
-use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{Shutdown, SocketAddr};
 use std::time::Duration;
 
-use super::half::{self, OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
 use super::{Keepalive, socket};
 use crate::io::AsyncFd;
-use crate::net::byte_stream::ByteStream;
+use crate::net::byte_stream::{ByteStream, StreamSocket, stream_operations};
 use crate::net::connect;
+use crate::net::half::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
+use crate::net::options::buffer_options;
 use crate::net::resolve::ToSocketAddrs;
 use crate::reactor::Interest;
 use crate::sys::socket::Socket;
-use crate::time::Instant;
 
 /// A TCP connection, accepted by a [`TcpListener`](super::TcpListener) or made by [`connect`](Self::connect).
 ///
@@ -46,13 +45,10 @@ use crate::time::Instant;
 /// # }
 /// ```
 pub struct TcpStream {
-    bytes: ByteStream,
+    bytes: ByteStream<Self>,
 }
 
-/// Making one, and moving bytes.
-///
-/// Every operation that waits panics if it has to wait for the first time outside a runtime, and fails if the runtime in
-/// which it first waited has shut down.
+/// Making one.
 impl TcpStream {
     /// Connects to `address`, from an address that the system chooses, and sets `TCP_NODELAY`.
     ///
@@ -152,298 +148,10 @@ impl TcpStream {
     pub(super) fn into_socket(self) -> Socket {
         self.bytes.into_socket()
     }
-
-    /// Waits until a read will probably not block: there is data, or the stream has ended.
-    ///
-    /// It may resolve when there is nothing yet, and on a fresh stream does so the first time. Follow it by
-    /// [`try_read`](Self::try_read) in a loop, as [`with_scratch`](crate::io::with_scratch) shows.
-    ///
-    /// # Errors
-    ///
-    /// Only if waiting fails. An error of the connection makes it readable.
-    ///
-    /// # Cancel safety
-    ///
-    /// Safe: nothing is taken.
-    pub fn readable(&self) -> impl Future<Output = io::Result<()>> {
-        self.bytes.wait(Interest::Readable)
-    }
-
-    /// Waits until a write will probably not block.
-    ///
-    /// # Errors
-    ///
-    /// Only if waiting fails. An error of the connection makes it writable.
-    ///
-    /// # Cancel safety
-    ///
-    /// Safe: nothing is written.
-    pub fn writable(&self) -> impl Future<Output = io::Result<()>> {
-        self.bytes.wait(Interest::Writable)
-    }
-
-    /// Waits until the peer has ended its stream: closed it, or shut down its writing side. Which of the two, TCP does not
-    /// tell. Data that it sent before may still be unread.
-    ///
-    /// # Errors
-    ///
-    /// Only if waiting fails.
-    ///
-    /// # Cancel safety
-    ///
-    /// Safe: once the stream has ended, every call resolves.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # fn main() -> std::io::Result<()> {
-    /// use wakeful::net::{TcpListener, TcpStream};
-    ///
-    /// wakeful::block_on(async {
-    ///     let listener = TcpListener::bind("127.0.0.1:0")?;
-    ///     let mut client = TcpStream::connect(listener.local_addr()?).await?;
-    ///     let (server, _) = listener.accept().await?;
-    ///     client.write_all(b"bye").await?;
-    ///     drop(client);
-    ///
-    ///     server.read_closed().await?; // although three bytes are unread
-    ///     assert_eq!(server.read(&mut [0; 16]).await?, 3);
-    ///     Ok(())
-    /// })
-    /// # }
-    /// ```
-    pub fn read_closed(&self) -> impl Future<Output = io::Result<()>> {
-        self.bytes.wait(Interest::ReadClosed)
-    }
-
-    /// Waits until the connection is over in both directions or has failed, as by a reset. Data may still be unread.
-    ///
-    /// A peer that closed its socket without further ado is seen as the end of its stream
-    /// ([`read_closed`](Self::read_closed)) and no more.
-    ///
-    /// # Errors
-    ///
-    /// Only if waiting fails. The error of the connection is what the next operation returns.
-    ///
-    /// # Cancel safety
-    ///
-    /// Safe: once the connection is over, every call resolves.
-    pub fn hung_up(&self) -> impl Future<Output = io::Result<()>> {
-        self.bytes.wait(Interest::HungUp)
-    }
-
-    /// Reads what there is, at least a byte. 0 means that the peer has ended its stream, or that `buffer` is empty.
-    ///
-    /// # Errors
-    ///
-    /// Those of the connection, such as [`ConnectionReset`](io::ErrorKind::ConnectionReset).
-    ///
-    /// # Cancel safety
-    ///
-    /// Safe: bytes are taken in the same poll that returns their count.
-    pub fn read(&self, buffer: &mut [u8]) -> impl Future<Output = io::Result<usize>> {
-        self.bytes.read(buffer)
-    }
-
-    /// [`read`](Self::read) into several buffers, one after the other.
-    ///
-    /// # Errors
-    ///
-    /// As for `read`.
-    ///
-    /// # Cancel safety
-    ///
-    /// Safe: bytes are taken in the same poll that returns their count.
-    pub fn read_vectored(
-        &self,
-        buffers: &mut [IoSliceMut<'_>],
-    ) -> impl Future<Output = io::Result<usize>> {
-        self.bytes.read_vectored(buffers)
-    }
-
-    /// Reads like [`read`](Self::read), but leaves the bytes to be read again.
-    ///
-    /// # Errors
-    ///
-    /// As for `read`.
-    ///
-    /// # Cancel safety
-    ///
-    /// Safe: nothing is taken.
-    pub fn peek(&self, buffer: &mut [u8]) -> impl Future<Output = io::Result<usize>> {
-        self.bytes.peek(buffer)
-    }
-
-    /// Fills `buffer`.
-    ///
-    /// # Errors
-    ///
-    /// [`UnexpectedEof`](io::ErrorKind::UnexpectedEof) if the stream ends before; otherwise as for [`read`](Self::read).
-    /// How many bytes were taken by then is not known.
-    ///
-    /// # Cancel safety
-    ///
-    /// Not safe: bytes that were taken before the future was dropped are in `buffer`, and nobody knows how many.
-    pub fn read_exact(&mut self, buffer: &mut [u8]) -> impl Future<Output = io::Result<()>> {
-        self.bytes.read_exact(buffer)
-    }
-
-    /// Writes what there is room for, at least a byte, unless `bytes` is empty.
-    ///
-    /// # Errors
-    ///
-    /// Those of the connection, such as [`BrokenPipe`](io::ErrorKind::BrokenPipe). There is no `SIGPIPE`.
-    ///
-    /// # Cancel safety
-    ///
-    /// Safe: bytes are written in the same poll that returns their count.
-    pub fn write(&self, bytes: &[u8]) -> impl Future<Output = io::Result<usize>> {
-        self.bytes.write(bytes)
-    }
-
-    /// [`write`](Self::write) of several buffers, one after the other.
-    ///
-    /// # Errors
-    ///
-    /// As for `write`.
-    ///
-    /// # Cancel safety
-    ///
-    /// Safe: bytes are written in the same poll that returns their count.
-    pub fn write_vectored(
-        &self,
-        buffers: &[IoSlice<'_>],
-    ) -> impl Future<Output = io::Result<usize>> {
-        self.bytes.write_vectored(buffers)
-    }
-
-    /// Writes all of `bytes`.
-    ///
-    /// # Errors
-    ///
-    /// As for [`write`](Self::write). How many bytes were written by then is not known.
-    ///
-    /// # Cancel safety
-    ///
-    /// Not safe: a part may have been written when the future was dropped, and nobody knows how much.
-    pub fn write_all(&mut self, bytes: &[u8]) -> impl Future<Output = io::Result<()>> {
-        self.bytes.write_all(bytes)
-    }
-
-    /// [`read`](Self::read) without waiting.
-    ///
-    /// # Errors
-    ///
-    /// [`WouldBlock`](io::ErrorKind::WouldBlock) if there is nothing yet; otherwise as for `read`.
-    #[inline]
-    pub fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.bytes.try_read(buffer)
-    }
-
-    /// [`read_vectored`](Self::read_vectored) without waiting.
-    ///
-    /// # Errors
-    ///
-    /// As for [`try_read`](Self::try_read).
-    pub fn try_read_vectored(&self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        self.bytes.try_read_vectored(buffers)
-    }
-
-    /// [`write`](Self::write) without waiting.
-    ///
-    /// # Errors
-    ///
-    /// [`WouldBlock`](io::ErrorKind::WouldBlock) if there is no room; otherwise as for `write`.
-    #[inline]
-    pub fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
-        self.bytes.try_write(bytes)
-    }
-
-    /// [`write_vectored`](Self::write_vectored) without waiting.
-    ///
-    /// # Errors
-    ///
-    /// As for [`try_write`](Self::try_write).
-    pub fn try_write_vectored(&self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.bytes.try_write_vectored(buffers)
-    }
-
-    /// Limits how long reads, peeks and [`readable`](Self::readable) may wait: until `deadline`, or without end.
-    ///
-    /// It holds for those that wait now and for all that follow, until another is set. What need not wait succeeds also
-    /// later. To put the deadline off with every message costs next to nothing: the timer is moved when it fires.
-    ///
-    /// What waits past it fails with [`TimedOut`](io::ErrorKind::TimedOut), and nothing is lost: with another deadline the
-    /// next operation may succeed. [`read_closed`](Self::read_closed) and [`hung_up`](Self::hung_up) have no deadline.
-    ///
-    /// # Examples
-    ///
-    /// ```no_run
-    /// # async fn serve(stream: wakeful::net::TcpStream) -> std::io::Result<()> {
-    /// use std::time::Duration;
-    /// use wakeful::time::Instant;
-    ///
-    /// const IDLE: Duration = Duration::from_secs(30);
-    /// let mut buffer = [0; 1024];
-    /// loop {
-    ///     stream.set_read_deadline(Some(Instant::now() + IDLE));
-    ///     match stream.read(&mut buffer).await? {
-    ///         0 => return Ok(()),
-    ///         count => println!("{count} bytes"),
-    ///     }
-    /// }
-    /// # }
-    /// ```
-    pub fn set_read_deadline(&self, deadline: Option<Instant>) {
-        self.bytes.io().set_read_deadline(deadline);
-    }
-
-    /// Limits how long writes and [`writable`](Self::writable) may wait; otherwise as
-    /// [`set_read_deadline`](Self::set_read_deadline).
-    pub fn set_write_deadline(&self, deadline: Option<Instant>) {
-        self.bytes.io().set_write_deadline(deadline);
-    }
-
-    /// What [`set_read_deadline`](Self::set_read_deadline) has set.
-    pub fn read_deadline(&self) -> Option<Instant> {
-        self.bytes.io().read_deadline()
-    }
-
-    /// What [`set_write_deadline`](Self::set_write_deadline) has set.
-    pub fn write_deadline(&self) -> Option<Instant> {
-        self.bytes.io().write_deadline()
-    }
-
-    /// Ends one direction or both. What was written before is still sent; the peer then reads the end of stream.
-    ///
-    /// There is nothing to wait for. On a connection that is gone already it does nothing.
-    ///
-    /// # Errors
-    ///
-    /// Those of shutdown(2), of which none is known on a connection.
-    pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        self.bytes.shutdown(how)
-    }
-
-    /// Lends the two directions, to be used independently of each other in one task.
-    ///
-    /// With `AsyncReadExt` of the crate `futures` in scope, `stream.split()` means that trait's method, which takes the
-    /// stream and puts a lock around it: write `TcpStream::split(&mut stream)`.
-    pub fn split(&mut self) -> (ReadHalf<'_>, WriteHalf<'_>) {
-        half::split(self)
-    }
-
-    /// Gives the two directions away, to two tasks say.
-    ///
-    /// Dropping the half that writes shuts the writing side down. The socket is closed when both halves are dropped.
-    pub fn into_split(self) -> (OwnedReadHalf, OwnedWriteHalf) {
-        half::into_split(self)
-    }
-
-    pub(super) fn bytes(&self) -> &ByteStream {
-        &self.bytes
-    }
 }
+
+stream_operations!(TcpStream);
+buffer_options!(TcpStream);
 
 /// Addresses and options.
 ///
@@ -485,26 +193,6 @@ impl TcpStream {
     /// Sets [`ttl`](Self::ttl).
     pub fn set_ttl(&self, hops: u32) -> io::Result<()> {
         self.socket().set_ttl(hops)
-    }
-
-    /// Bytes of the send buffer, as the system counts them: twice what was set (`SO_SNDBUF`).
-    pub fn send_buffer_size(&self) -> io::Result<usize> {
-        self.socket().send_buffer_size()
-    }
-
-    /// Sets [`send_buffer_size`](Self::send_buffer_size), which the system otherwise adapts.
-    pub fn set_send_buffer_size(&self, bytes: usize) -> io::Result<()> {
-        self.socket().set_send_buffer_size(bytes)
-    }
-
-    /// Bytes of the receive buffer, as the system counts them: twice what was set (`SO_RCVBUF`).
-    pub fn recv_buffer_size(&self) -> io::Result<usize> {
-        self.socket().recv_buffer_size()
-    }
-
-    /// Sets [`recv_buffer_size`](Self::recv_buffer_size), which the system otherwise adapts.
-    pub fn set_recv_buffer_size(&self, bytes: usize) -> io::Result<()> {
-        self.socket().set_recv_buffer_size(bytes)
     }
 
     /// When a silent connection is probed; `None` if never.
@@ -549,9 +237,19 @@ impl TcpStream {
     }
 }
 
-impl fmt::Debug for TcpStream {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        super::convert::debug("TcpStream", self.socket(), f)
+impl StreamSocket for TcpStream {
+    type Address = SocketAddr;
+
+    const READ_TO_END: bool = true;
+
+    fn from_accepted(bytes: ByteStream<Self>) -> Self {
+        // A system that refuses gets a slower stream, which is better than none.
+        let _ = bytes.socket().set_nodelay(true);
+        Self { bytes }
+    }
+
+    fn bytes(&self) -> &ByteStream<Self> {
+        &self.bytes
     }
 }
 
