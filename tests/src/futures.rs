@@ -25,6 +25,19 @@ impl Future for Parked {
     }
 }
 
+/// Polls a fresh future each time, and drops it when it is pending, until one is ready. The test has the crate `futures`.
+#[macro_export]
+macro_rules! impatiently {
+    ($future:expr) => {
+        loop {
+            if let ::std::task::Poll::Ready(output) = ::futures::poll!(::std::pin::pin!($future)) {
+                break output;
+            }
+            ::wakeful::yield_now().await;
+        }
+    };
+}
+
 /// Yields so many times.
 pub async fn yields(count: usize) {
     for _ in 0..count {

@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 use std::thread;
 use std::time::Duration;
 
@@ -20,19 +20,7 @@ use wakeful::yield_now;
 use wakeful_tests::process::{Process, fds_count};
 use wakeful_tests::runtimes::{assert_baseline, runtime};
 use wakeful_tests::tcp::pair;
-use wakeful_tests::{Bytes, alone, eventually, on_workers, panic_of, within, yields};
-
-/// Polls a fresh future each time, and drops it when it is pending, until one is ready.
-macro_rules! impatiently {
-    ($future:expr) => {
-        loop {
-            if let Poll::Ready(output) = poll!(pin!($future)) {
-                break output;
-            }
-            yield_now().await;
-        }
-    };
-}
+use wakeful_tests::{Bytes, alone, eventually, impatiently, on_workers, panic_of, within, yields};
 
 // The reactor.
 

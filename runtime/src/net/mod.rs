@@ -4,6 +4,8 @@
 //! * They take [addresses](ToSocketAddrs) as text, as values and in lists. [`TcpStream::connect`] also looks names up, and tries
 //!   several addresses as RFC 8305 says; [`lookup_host`] does the first alone. Binding waits for nothing, and takes no names.
 //! * [`inherited`] has the sockets that a service manager, or an earlier instance of the program, has passed on.
+//! * [`UdpSocket`] receives and sends datagrams, one by one, in batches, or as segments of one buffer. None is cut
+//!   silently.
 //! * Operations of one system call take `&self`, so that several tasks can share a socket. Composed ones
 //!   ([`read_exact`](TcpStream::read_exact), [`write_all`](TcpStream::write_all)), which must not interleave, take
 //!   `&mut self`; [`split`](TcpStream::split) and [`into_split`](TcpStream::into_split) give each direction its own.
@@ -36,6 +38,7 @@ mod accept;
 mod byte_stream;
 mod connect;
 mod convert;
+mod datagram;
 mod error;
 mod half;
 pub mod inherited;
@@ -44,10 +47,13 @@ mod permits;
 mod resolve;
 mod tcp;
 mod traits;
+mod udp;
 
 pub use self::accept::Incoming;
+pub use self::datagram::Received;
 pub use self::half::{
     OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError, StreamReader, StreamWriter, WriteHalf,
 };
 pub use self::resolve::{Addresses, ToSocketAddrs, lookup_host};
 pub use self::tcp::{Keepalive, TcpListener, TcpSocket, TcpStream};
+pub use self::udp::{Datagram, RecvBatch, SentSegments, UdpSocket};

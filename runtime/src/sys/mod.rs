@@ -25,6 +25,7 @@ pub(crate) mod inherited;
 pub(crate) mod signal;
 
 pub(crate) mod address;
+pub(crate) mod datagram;
 mod options;
 pub(crate) mod socket;
 pub(crate) mod timer_slack;
