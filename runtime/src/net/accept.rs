@@ -67,7 +67,8 @@ impl<T: StreamSocket> Acceptor<T> {
     }
 }
 
-/// The connections of a listener; made by [`TcpListener::incoming`](super::TcpListener::incoming).
+/// The connections of a listener; made by [`TcpListener::incoming`](super::TcpListener::incoming) and
+/// [`UnixListener::incoming`](super::UnixListener::incoming).
 #[must_use = "streams do nothing unless polled"]
 pub struct Incoming<'a, T = TcpStream> {
     wait: Wait<'a, Socket>,

@@ -14,7 +14,7 @@ use super::TcpStream;
 use super::byte_stream::StreamSocket;
 use crate::reactor::Interest;
 
-/// The reading direction of a [`TcpStream`]: see [`ReadHalf`] and
+/// The reading direction of a [`TcpStream`] or a [`UnixStream`](super::UnixStream): see [`ReadHalf`] and
 /// [`OwnedReadHalf`].
 ///
 /// What a half does not offer itself, such as addresses and options, the stream does: [`as_ref`](AsRef::as_ref) leads
@@ -88,7 +88,7 @@ impl<T: StreamSocket> OwnedReadHalf<T> {
     }
 }
 
-/// The writing direction of a [`TcpStream`]: see [`WriteHalf`] and
+/// The writing direction of a [`TcpStream`] or a [`UnixStream`](super::UnixStream): see [`WriteHalf`] and
 /// [`OwnedWriteHalf`].
 ///
 /// What a half does not offer itself, such as addresses and options, the stream does: [`as_ref`](AsRef::as_ref) leads

@@ -6,6 +6,9 @@
 //! * [`inherited`] has the sockets that a service manager, or an earlier instance of the program, has passed on.
 //! * [`UdpSocket`] receives and sends datagrams, one by one, in batches, or as segments of one buffer. None is cut
 //!   silently.
+//! * [`UnixListener`], [`UnixStream`] and [`UnixDatagram`] do the same within the host. They tell who is at the other end
+//!   and pass descriptors, and a name in the file system is taken over from a process that has died, and removed at the
+//!   end.
 //! * Operations of one system call take `&self`, so that several tasks can share a socket. Composed ones
 //!   ([`read_exact`](TcpStream::read_exact), [`write_all`](TcpStream::write_all)), which must not interleave, take
 //!   `&mut self`; [`split`](TcpStream::split) and [`into_split`](TcpStream::into_split) give each direction its own.
@@ -48,6 +51,7 @@ mod resolve;
 mod tcp;
 mod traits;
 mod udp;
+mod unix;
 
 pub use self::accept::Incoming;
 pub use self::datagram::Received;
@@ -57,3 +61,4 @@ pub use self::half::{
 pub use self::resolve::{Addresses, ToSocketAddrs, lookup_host};
 pub use self::tcp::{Keepalive, TcpListener, TcpSocket, TcpStream};
 pub use self::udp::{Datagram, RecvBatch, SentSegments, UdpSocket};
+pub use self::unix::{PeerCredentials, UnixDatagram, UnixListener, UnixStream, WithFds};

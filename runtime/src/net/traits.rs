@@ -12,7 +12,7 @@ use std::task::{Context, Poll};
 use futures_io::{AsyncRead, AsyncWrite};
 
 use super::byte_stream::StreamSocket;
-use super::{StreamReader, StreamWriter, TcpStream};
+use super::{StreamReader, StreamWriter, TcpStream, UnixStream};
 
 /// Reading and writing, for a type from which `$bytes` leads to the byte stream.
 macro_rules! read {
@@ -69,8 +69,12 @@ macro_rules! write {
 
 read!([] TcpStream, self => self.bytes());
 read!([] &TcpStream, self => self.bytes());
+read!([] UnixStream, self => self.bytes());
+read!([] &UnixStream, self => self.bytes());
 read!([S: Deref<Target: StreamSocket>] StreamReader<S>, self => self.stream().bytes());
 
 write!([] TcpStream, self => self.bytes());
 write!([] &TcpStream, self => self.bytes());
+write!([] UnixStream, self => self.bytes());
+write!([] &UnixStream, self => self.bytes());
 write!([S: Deref<Target: StreamSocket>] StreamWriter<S>, self => self.stream().bytes());

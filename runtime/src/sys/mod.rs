@@ -26,6 +26,7 @@ pub(crate) mod signal;
 
 pub(crate) mod address;
 pub(crate) mod datagram;
+pub(crate) mod descriptors;
 mod options;
 pub(crate) mod socket;
 pub(crate) mod timer_slack;
