@@ -11,8 +11,9 @@ use std::time::Duration;
 use wakeful::io::AsyncFd;
 use wakeful::net::inherited::Inherited;
 use wakeful::net::{
-    Addresses, Incoming, Keepalive, OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError,
-    TcpListener, TcpSocket, TcpStream, WriteHalf, lookup_host,
+    Addresses, Datagram, Incoming, Keepalive, OwnedReadHalf, OwnedWriteHalf, PeerCredentials,
+    ReadHalf, Received, RecvBatch, ReuniteError, SentSegments, TcpListener, TcpSocket, TcpStream,
+    UdpSocket, UnixDatagram, UnixListener, UnixStream, WithFds, WriteHalf, lookup_host,
 };
 use wakeful::signal::{Signal, SignalKind, ctrl_c};
 use wakeful::{
@@ -100,6 +101,22 @@ is!(ReuniteError: Send, Sync, Unpin, std::error::Error);
 is!(Keepalive: Send, Sync, Unpin);
 is!(Addresses: Send, Sync, Unpin, Clone, ExactSizeIterator, UnwindSafe, RefUnwindSafe);
 is!(Inherited: Send, Sync, Unpin, std::fmt::Display);
+is!(UdpSocket: Send, Sync, Unpin);
+is!(Received: Send, Sync, Unpin, Copy);
+is!(RecvBatch: Send, Sync, Unpin);
+is!(Datagram<'static>: Send, Sync, Unpin, Copy);
+is!(SentSegments: Send, Sync, Unpin, Copy);
+is!(UnixListener: Send, Sync, Unpin);
+is!(UnixStream: Send, Sync, Unpin);
+is!(UnixDatagram: Send, Sync, Unpin);
+is!(Incoming<'static, UnixStream>: Send, Sync, Unpin);
+is!(OwnedReadHalf<UnixStream>: Send, Sync, Unpin);
+is!(OwnedWriteHalf<UnixStream>: Send, Sync, Unpin);
+is!(ReadHalf<'static, UnixStream>: Send, Sync, Unpin);
+is!(WriteHalf<'static, UnixStream>: Send, Sync, Unpin);
+is!(ReuniteError<UnixStream>: Send, Sync, Unpin, std::error::Error);
+is!(WithFds: Send, Sync, Unpin);
+is!(PeerCredentials: Send, Sync, Unpin, Copy);
 
 is!(Signal: Send, Sync, Unpin);
 is!(SignalKind: Send, Sync, Unpin, Copy, std::hash::Hash, UnwindSafe, RefUnwindSafe);
@@ -120,6 +137,20 @@ const _: fn() = || {
     check(async { TaskGroup::<u8>::new().join_next().await });
     check(async { TaskGroup::<u8>::new().join_all().await });
     check(async { TaskGroup::<u8>::new().shutdown().await });
+    check(async { UnixStream::connect("path").await });
+    check(async { UnixListener::bind("path")?.accept().await });
+    check(async { UnixStream::pair()?.0.recv_with_fds(&mut [0], 1).await });
+    check(async {
+        let socket = UnixDatagram::unbound()?;
+        socket.send_to(b"x", &socket.local_addr()?).await
+    });
+    check(async {
+        let socket = UdpSocket::from_std(std::net::UdpSocket::bind("[::1]:0")?)?;
+        let (peer, mut batch) = (socket.local_addr()?, RecvBatch::new(1, 1));
+        socket.recv_many(&mut batch).await?;
+        let _ = socket.send_segmented(b"xyz", 1, Some(peer)).await?;
+        socket.send_many([(&b"x"[..], peer)]).await
+    });
 };
 
 #[test]
