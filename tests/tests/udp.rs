@@ -12,6 +12,8 @@ use futures::channel::mpsc;
 use futures::{StreamExt, poll};
 use wakeful::net::{Received, RecvBatch, SentSegments, TcpStream, UdpSocket};
 use wakeful::yield_now;
+use wakeful_tests::server::{RunningServer, example};
+use wakeful_tests::watchdog::LIMIT;
 use wakeful_tests::{Bytes, impatiently, on_workers, yields};
 
 // What one datagram is.
@@ -578,6 +580,28 @@ fn sockets_go_to_the_standard_library_and_back() {
             yield_now().await;
         });
     });
+}
+
+#[test]
+fn the_example_answers_every_datagram() {
+    let server = RunningServer::start(example("udp_echo").arg("127.0.0.1:0"));
+    let address = server.address;
+    let client = StdSocket::bind(anywhere()).unwrap();
+    client.set_read_timeout(Some(LIMIT)).unwrap();
+    client.connect(address).unwrap();
+    let mut buffer = [0; 2_000];
+    for round in 0..20 {
+        let datagrams: Vec<_> = (0..20).map(|len| Bytes(round).take(len * 70)).collect();
+        for datagram in &datagrams {
+            client.send(datagram).unwrap();
+        }
+        for datagram in &datagrams {
+            let count = client.recv(&mut buffer).unwrap();
+            assert!(buffer[..count] == *datagram);
+        }
+    }
+    client.send(&[1; 1_600]).unwrap();
+    assert_eq!(client.recv(&mut buffer).unwrap(), 1_500);
 }
 
 /// Two that are connected to each other.

@@ -5,7 +5,7 @@
 )]
 
 use std::fs::{self, File};
-use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, IoSlice, IoSliceMut, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
@@ -15,6 +15,7 @@ use std::os::unix::net::{
 };
 use std::path::{Path, PathBuf};
 use std::pin::pin;
+use std::process::{Child, Stdio};
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::task::{Context, Waker};
@@ -27,6 +28,8 @@ use wakeful::net::{
 };
 use wakeful::yield_now;
 use wakeful_tests::process::fds_count;
+use wakeful_tests::server::example;
+use wakeful_tests::watchdog::LIMIT;
 use wakeful_tests::{Bytes, alone, impatiently, on_workers, within, yields};
 
 // Connections.
@@ -124,6 +127,13 @@ fn halves_work_apart_and_find_each_other_again() {
             assert_eq!(other.read(&mut buffer).await.unwrap(), 0);
             other.write(b"x").await.unwrap();
             assert_eq!(reader.read(&mut buffer).await.unwrap(), 1);
+
+            // Deadlines are those of all streams.
+            reader
+                .as_ref()
+                .set_read_deadline(Some(wakeful::time::Instant::now()));
+            let error = reader.read(&mut buffer).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::TimedOut);
 
             // And through the traits, by value and by reference.
             let (mut one, mut other) = UnixStream::pair().unwrap();
@@ -386,7 +396,7 @@ fn what_is_no_socket_stays_where_it_is() {
 fn of_many_who_replace_a_name_at_the_same_time_one_succeeds_and_is_found() {
     const RIVALS: usize = 4;
     const ROUNDS: usize = 200;
-    within(wakeful_tests::watchdog::LIMIT, || {
+    within(LIMIT, || {
         let directory = Directory::new();
         let path = directory.path("contested");
         let start = Barrier::new(RIVALS);
@@ -459,7 +469,7 @@ fn permissions_are_there_from_the_first_moment() {
 
 #[test]
 fn a_directory_that_another_process_has_locked_is_not_waited_for_without_end() {
-    within(wakeful_tests::watchdog::LIMIT, || {
+    within(LIMIT, || {
         let directory = Directory::new();
         let path = directory.path("name");
         let lock = File::open(&directory.0).unwrap();
@@ -812,7 +822,7 @@ fn sockets_go_to_the_standard_library_and_back() {
     let (datagram, std_datagram) = StdDatagram::pair().unwrap();
     let one = UnixStream::from_std(std_one).unwrap();
     let datagram = UnixDatagram::from_std(datagram).unwrap();
-    within(wakeful_tests::watchdog::LIMIT, move || {
+    within(LIMIT, move || {
         wakeful::block_on(async {
             assert!(poll!(pin!(one.read(&mut [0; 8]))).is_pending());
             (&std_other).write_all(b"abc").unwrap();
@@ -842,6 +852,46 @@ fn sockets_go_to_the_standard_library_and_back() {
             assert!(UnixDatagram::try_from(OwnedFd::from(udp)).is_err());
         });
     });
+}
+
+#[test]
+fn the_example_takes_its_name_over_from_one_that_was_killed() {
+    let directory = Directory::new();
+    let path = directory.path("echo");
+    for _ in 0..3 {
+        let mut server = Killed(
+            example("unix_echo")
+                .arg(&path)
+                .stdin(Stdio::null())
+                .stdout(Stdio::piped())
+                .spawn()
+                .unwrap(),
+        );
+        let mut output = BufReader::new(server.0.stdout.take().unwrap());
+        let client = within(LIMIT, {
+            let path = path.clone();
+            move || {
+                let mut line = String::new();
+                output.read_line(&mut line).unwrap();
+                assert_eq!(line.trim_end(), format!("listening on {}", path.display()));
+                let mut client = StdStream::connect(&path).unwrap();
+                client.write_all(b"hello").unwrap();
+                let mut back = [0; 5];
+                client.read_exact(&mut back).unwrap();
+                assert_eq!(&back, b"hello");
+                line.clear();
+                output.read_line(&mut line).unwrap();
+                assert!(
+                    line.contains(&format!("process Some({})", std::process::id())),
+                    "{line}"
+                );
+                client
+            }
+        });
+        drop(server);
+        drop(client);
+        assert!(path.exists());
+    }
 }
 
 async fn echo_to_all(listener: UnixListener) {
@@ -896,6 +946,17 @@ fn abstract_name(what: &str) -> SocketAddr {
 fn unique() -> usize {
     static NUMBER: AtomicUsize = AtomicUsize::new(0);
     NUMBER.fetch_add(1, Relaxed)
+}
+
+/// A process that does not get to do anything at its end.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        // Both fail only if it has been waited for, and nobody else does that.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 /// A directory that no other test has, for a while.
