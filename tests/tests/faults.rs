@@ -12,6 +12,9 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream as StdStream};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream as UnixStd;
+use std::path::Path;
 use std::pin::pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -20,13 +23,27 @@ use std::time::Duration;
 use futures::channel::oneshot;
 use futures::poll;
 use wakeful::io::AsyncFd;
-use wakeful::net::{TcpListener, TcpStream};
+use wakeful::net::{
+    RecvBatch, TcpListener, TcpStream, UdpSocket, UnixDatagram, UnixListener, UnixStream,
+};
 use wakeful::sim::{self, Call, Plan, Report};
 use wakeful::{Builder, Runtime, yield_now};
 use wakeful_tests::process::fds_count;
 use wakeful_tests::runtimes::assert_baseline;
 use wakeful_tests::watchdog::LIMIT;
 use wakeful_tests::{Bytes, eventually, within};
+
+/// Tries until it is no shortage that stands in the way.
+macro_rules! insist_on {
+    ($future:expr) => {
+        loop {
+            match $future.await {
+                Err(error) if is_shortage(&error) => yield_now().await,
+                result => break result.unwrap(),
+            }
+        }
+    };
+}
 
 #[test]
 fn whichever_call_fails_the_next_connection_is_served() {
@@ -254,6 +271,135 @@ fn what_is_gone_already_is_shut_down() {
     });
 }
 
+#[test]
+fn a_datagram_that_was_refused_can_be_sent_again() {
+    let _turn = in_turn();
+    for errno in [libc::ENOBUFS, libc::ENOMEM, libc::EPERM, libc::ECONNREFUSED] {
+        case(format!("send with errno {errno}"), move || {
+            wakeful::block_on(async {
+                let (client, server) = (udp(), udp());
+                let to = server.local_addr().unwrap();
+                client.connect(to).unwrap();
+                let mut batch = RecvBatch::new(8, 8);
+                sim::install(Plan::new().fail(Call::Send, 1..5, errno).fail(
+                    Call::Recv,
+                    1..4,
+                    errno,
+                ));
+                let refused = [
+                    client.send(b"x").await.map(drop),
+                    client.send_to(b"x", to).await.map(drop),
+                    client.send_many([(&b"x"[..], to)]).await.map(drop),
+                    client.send_segmented(b"xy", 1, None).await.map(drop),
+                    server.recv(&mut [0; 8]).await.map(drop),
+                    server.recv_from(&mut [0; 8]).await.map(drop),
+                    server.recv_many(&mut batch).await.map(drop),
+                ];
+                for result in refused {
+                    assert_eq!(result.unwrap_err().raw_os_error(), Some(errno));
+                }
+                client.send(b"x").await.unwrap();
+                assert_eq!(server.recv(&mut [0; 8]).await.unwrap().len, 1);
+                assert_eq!(sim::clear().injected_total(), 7);
+            });
+        });
+    }
+}
+
+#[test]
+fn segments_that_the_system_does_not_cut_are_sent_all_the_same() {
+    let _turn = in_turn();
+    for errno in [libc::EIO, libc::EINVAL, libc::EOPNOTSUPP] {
+        case(format!("segments with errno {errno}"), move || {
+            wakeful::block_on(async {
+                let (client, server) = (udp(), udp());
+                let to = server.local_addr().unwrap();
+                let bytes = Bytes(5).take(10_500);
+                let cut = client
+                    .send_segmented(&bytes, 1_000, Some(to))
+                    .await
+                    .unwrap();
+                sim::install(Plan::new().fail(Call::Send, 1..2, errno));
+                let sent = client
+                    .send_segmented(&bytes, 1_000, Some(to))
+                    .await
+                    .unwrap();
+                // If the system never cuts them, there was nothing that could be refused.
+                assert_eq!(sim::clear().injected(Call::Send), u64::from(cut.offloaded));
+                assert_eq!((cut.len, sent.len, sent.offloaded), (10_500, 10_500, false));
+                let mut batch = RecvBatch::new(64, 2_000);
+                let mut expected = bytes.chunks(1_000).chain(bytes.chunks(1_000));
+                let mut received = 0;
+                while received < 22 {
+                    received += server.recv_many(&mut batch).await.unwrap();
+                    for datagram in batch.iter() {
+                        assert!(datagram.bytes() == expected.next().unwrap());
+                    }
+                }
+            });
+        });
+    }
+}
+
+#[test]
+fn every_datagram_and_every_descriptor_arrives_under_random_faults() {
+    let _turn = in_turn();
+    let mut injected = 0;
+    for seed in 0..SEEDS {
+        injected += case(format!("seed {seed}"), move || {
+            under(
+                Plan::random(seed, 300),
+                1 + (seed % 2) as usize,
+                |runtime| {
+                    runtime.block_on(async {
+                        exchange_datagrams().await;
+                        pass_descriptors().await;
+                    });
+                },
+            )
+            .injected_total()
+        });
+    }
+    println!("{injected} faults");
+    assert!(injected > SEEDS * 50, "{injected} faults only");
+}
+
+#[test]
+fn whichever_call_fails_a_unix_listener_serves_the_next_and_leaves_no_name() {
+    use libc::*;
+    let _turn = in_turn();
+    let kinds: [(Call, &'static [i32]); 10] = [
+        (Call::EpollAdd, &[ENOSPC, ENOMEM]),
+        (Call::DescriptorFlags, &[EBADF, ENOLCK, EACCES]),
+        (Call::Socket, &[EINTR, EMFILE, ENFILE, ENOMEM]),
+        (Call::Bind, &[EADDRINUSE, EACCES, ENOENT, EROFS]),
+        (Call::Listen, &[EADDRINUSE]),
+        (Call::Accept, &[EINTR, EAGAIN, EMFILE, ENOMEM]),
+        (Call::Connect, &[EINTR, ECONNREFUSED, ENOENT, EACCES]),
+        (Call::Recv, &[EINTR, EAGAIN, ECONNRESET, ENOMEM]),
+        (Call::Send, &[EINTR, EAGAIN, EPIPE, ENOBUFS, ETOOMANYREFS]),
+        (Call::SocketName, &[ENOBUFS]),
+    ];
+    let mut injected = 0;
+    for (call, errnos) in kinds {
+        for &errno in errnos {
+            for first in 1..=10 {
+                let what = format!("{call:?} {first} with errno {errno}");
+                let count = case(what, move || {
+                    let plan = Plan::new().fail(call, first..first + 1, errno);
+                    under(plan, 1 + (first % 2) as usize, meet_neighbours).injected(call)
+                });
+                if count == 0 {
+                    break; // there are no more calls of this kind
+                }
+                injected += count;
+            }
+        }
+    }
+    println!("{injected} faults");
+    assert!(injected > 40, "{injected} faults only");
+}
+
 /// Runs `body` under the plan, on a runtime that was built under it too, and checks that nothing is left.
 fn under(plan: Plan, workers: usize, body: impl FnOnce(&Runtime)) -> Report {
     let fds_before = fds_count();
@@ -351,6 +497,101 @@ fn echo_all(runtime: &Runtime, seed: u64) {
     });
 }
 
+/// A name that was left behind is taken over; a client comes and sends a descriptor; all that fails is tried again.
+fn meet_neighbours(runtime: &Runtime) {
+    runtime.block_on(async {
+        let path = std::env::temp_dir().join(format!("wakeful-faults-{}", std::process::id()));
+        let _ = std::fs::remove_file(&path);
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        let listener = insist(|| match UnixListener::bind(&path) {
+            Err(error) => {
+                // Whatever has failed, nothing is there now that stands in the way.
+                assert!(UnixStd::connect(&path).is_err());
+                Err(error)
+            }
+            listener => listener,
+        });
+        let mut tries_left = 20;
+        loop {
+            match meet_neighbour(&path, &listener).await {
+                Ok(()) => break,
+                Err(error) => assert_ne!(tries_left, 0, "the fault has ended: {error}"),
+            }
+            tries_left -= 1;
+        }
+        drop(listener);
+        assert!(!path.exists(), "the name stays");
+    });
+}
+
+async fn meet_neighbour(path: &Path, listener: &UnixListener) -> io::Result<()> {
+    let client = UnixStream::connect(path).await?;
+    client.send_with_fds(b"abc", &[client.as_fd()]).await?;
+    loop {
+        let (server, _) = listener.accept().await?;
+        server.peer_addr()?;
+        let message = server.recv_with_fds(&mut [0; 8], 1).await?;
+        // A client that has given up may be first.
+        if message.received.len > 0 {
+            assert_eq!((message.received.len, message.fds.len()), (3, 1));
+            return Ok(());
+        }
+    }
+}
+
+/// There and back, one by one and in batches.
+async fn exchange_datagrams() {
+    let (client, server) = (insist_udp(), insist_udp());
+    let (to, back) = (server.local_addr().unwrap(), client.local_addr().unwrap());
+    let sent: Vec<_> = (0..40).map(|len| Bytes(len as u64).take(len * 9)).collect();
+    let (mut buffer, mut batch) = ([0; 400], RecvBatch::new(16, 400));
+    for bytes in &sent {
+        insist_on!(client.send_to(bytes, to));
+        let (received, from) = insist_on!(server.recv_from(&mut buffer));
+        assert!(buffer[..received.len] == *bytes && from == back);
+    }
+    let (mut answered, mut received) = (0, 0);
+    while received < sent.len() {
+        if answered < sent.len() {
+            let rest = sent[answered..].iter().map(|bytes| (&bytes[..], back));
+            answered += insist_on!(server.send_many(rest.clone()));
+        }
+        insist_on!(client.recv_many(&mut batch));
+        for datagram in batch.iter() {
+            assert!(datagram.bytes() == sent[received] && datagram.from() == to);
+            received += 1;
+        }
+    }
+}
+
+/// Through a stream and through datagrams, with no copy left in the end.
+async fn pass_descriptors() {
+    let stream = insist(UnixStream::pair);
+    let datagram = insist(UnixDatagram::pair);
+    for number in 0..20 {
+        let (mut reader, writer) = io::pipe().unwrap();
+        let (bytes, mut buffer) = ([number], [0; 8]);
+        let mut message = if number % 2 == 0 {
+            insist_on!(stream.0.send_with_fds(&bytes, &[writer.as_fd()]));
+            insist_on!(stream.1.recv_with_fds(&mut buffer, 4))
+        } else {
+            insist_on!(datagram.0.send_with_fds(&bytes, &[writer.as_fd()]));
+            insist_on!(datagram.1.recv_with_fds(&mut buffer, 4))
+        };
+        drop(writer);
+        assert_eq!(
+            (message.received.len, buffer[0], message.fds.len()),
+            (1, number, 1)
+        );
+        let mut writer = io::PipeWriter::from(message.fds.pop().unwrap());
+        writer.write_all(b"!").unwrap();
+        drop(writer);
+        let mut bytes = Vec::new();
+        reader.read_to_end(&mut bytes).unwrap();
+        assert_eq!(bytes, b"!");
+    }
+}
+
 /// Echoes to everybody, and takes no shortage for an end.
 async fn serve(listener: TcpListener) {
     loop {
@@ -397,6 +638,14 @@ fn is_shortage(error: &io::Error) -> bool {
         .or(error.raw_os_error());
     matches!(error.kind(), OutOfMemory | StorageFull)
         || matches!(errno, Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS))
+}
+
+fn udp() -> UdpSocket {
+    UdpSocket::bind(anywhere()).unwrap()
+}
+
+fn insist_udp() -> UdpSocket {
+    insist(|| UdpSocket::bind(anywhere()))
 }
 
 fn bound() -> TcpListener {
