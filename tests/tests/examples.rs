@@ -21,8 +21,16 @@ use wakeful_tests::server::{RunningServer, ecosystem_example, example};
 use wakeful_tests::watchdog::LIMIT;
 use wakeful_tests::{Bytes, eventually, tls, within};
 
-const EXAMPLES: [&str; 4] = ["heartbeat", "hello", "proxy", "watcher"];
-const ECOSYSTEM_EXAMPLES: [&str; 4] = ["chat", "http", "tls", "websocket"];
+/// Those of UDP and of Unix sockets are run by `udp.rs` and `unix.rs`, `hello` by `macros.rs` too.
+const EXAMPLES: &[&str] = &[
+    "heartbeat",
+    "hello",
+    "proxy",
+    "udp_echo",
+    "unix_echo",
+    "watcher",
+];
+const ECOSYSTEM_EXAMPLES: &[&str] = &["chat", "http", "tls", "websocket"];
 
 #[test]
 fn every_example_is_known_here_and_says_how_to_run_it() {
@@ -40,7 +48,7 @@ fn every_example_is_known_here_and_says_how_to_run_it() {
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
             .filter_map(|name| Some(name.strip_suffix(".rs")?.to_owned()))
             .collect();
-        assert_eq!(found, names.map(str::to_owned).into());
+        assert_eq!(found, names.iter().map(|name| (*name).to_owned()).collect());
         for name in names {
             let text = fs::read_to_string(directory.join(name).with_extension("rs")).unwrap();
             assert!(text.contains(&format!("//! `{command} {name}")), "{name}");
