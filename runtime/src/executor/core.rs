@@ -203,7 +203,7 @@ const POLLS_MAX: u32 = 61;
 /// … nor than this, as far as the polls let us look.
 const VISIT_INTERVAL: Duration = Duration::from_micros(200);
 
-/// What it takes to wake a thread that sleeps, on a virtual machine; on metal it is a quarter of that.
+/// What it takes to wake a thread that sleeps, on a virtual machine.
 const WAKE_NANOS: u64 = 1_000_000;
 
 /// Longer than those who send messages keep a CPU: by then it is the scheduler's time slice that ended.

@@ -37,7 +37,7 @@
 //!   queue hop and a notification. Placing the **sources** does the same for connections and costs `spawn` nothing
 //!   (`Reactors::choose`); sources of which the task keeps running elsewhere move there.
 //! * *Waking a sibling for every second task in the ring.* Waking a thread costs as much as four echoes; with 64 connections on
-//!   two workers, throughput was 0.88 times tokio's with it and 1.05 times without.
+//!   two workers, throughput was 0.88 times tokio's with it and 0.99 times without.
 //! * *A main future behind a condition variable.* It is usually the accept loop, and every connection would cross threads.
 
 mod block_on;

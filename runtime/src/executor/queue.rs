@@ -21,8 +21,8 @@
 //! only empty it. A second wake goes to the ring, so it costs no read-modify-write either and the order stays first in,
 //! first out.
 //!
-//! The queue of a runtime with one worker has no thieves: there the owner takes by a store, which makes an echo some 5 ns
-//! shorter.
+//! The queue of a runtime with one worker has no thieves: there the owner takes by a store, and each task costs a
+//! compare-and-swap less.
 //!
 //! Rejected: *a packed pair of heads* (steal in progress, taken), which lets a thief copy after its claim. It saves
 //! the copy of a failed claim, and costs a second word of state that every pop must understand.

@@ -8,8 +8,8 @@
 //!   stand still and runs what that wakes. A sibling that sleeps stands still too, and its reactor has nothing to give:
 //!   only asking it can tell.
 //! * *The watch* ([`keep_watch`]), a thread that every runtime with several workers has, for when no worker is awake to look
-//!   or none has noticed work that it could take. It looks every 1 to 10 ms, turns the reactors of stuck workers, takes what
-//!   they were to run next, and wakes somebody for what is in their queues. It runs no task.
+//!   or none has noticed work that it could take. It looks every 1 to 10 ms, turns the reactors of stuck workers, fires their
+//!   timers, takes what they were to run next, and wakes somebody for what is in their queues. It runs no task.
 //!
 //! When nothing has moved for 100 ms and everybody sleeps, the watch rests: an idle process makes no system call. The first
 //! worker that leaves its sleep wakes it, once. The protocol is that of every sleep in the runtime: the watch says that it
@@ -17,8 +17,8 @@
 //! watch rests. One of the two comes second and sees what the other did.
 //!
 //! On two workers that share two CPUs with their load (64 connections), the 99th percentile was 4.0 times that of a runtime
-//! with one epoll instance for all. A look per millisecond makes that 2.0 times, one per 250 µs 0.9 times, and one per 125 µs
-//! no less, at a loss of throughput.
+//! with one epoll instance for all. A look per millisecond makes that some 2 times, one per 250 µs 0.9 times, and one per 125 µs
+//! 0.8 times, at a loss of throughput.
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;

@@ -145,6 +145,7 @@ impl<T: AsFd> AsyncFd<T> {
     /// # Panics
     ///
     /// If it has to wait for the first time outside a runtime.
+    /// With a deadline set, each wait arms its timer in the runtime that the thread is in, and needs one.
     ///
     /// # Cancel safety
     ///

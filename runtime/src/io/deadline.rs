@@ -2,12 +2,12 @@
 //!
 //! The moment is a word. A timer is armed when somebody first has to wait, and stays armed from one operation to the next. A
 //! moment that is put off leaves it where it is; when it fires too soon, it is armed again for the moment that holds then.
-//! So to put a deadline off with each message costs a store, and a timer operation per duration.
+//! So to put a deadline off with each message costs one write to a word, and a timer operation per duration.
 //!
 //! | who | does, in this order |
 //! |---|---|
 //! | a task that waits | leaves its waker at the source; reads the moment; sees to it that the timer is not armed for later |
-//! | who sets an earlier moment | writes the moment; wakes who waits at the source, and waits again |
+//! | who sets an earlier moment | writes the moment; wakes who waits at the source, who then waits anew |
 //! | the timer | takes itself out; reads the moment; wakes who waits if it has come, and otherwise arms itself again |
 //!
 //! The first two meet at the lock of the source's waiters, the first and the last at [`Deadline::timer`], so whoever comes

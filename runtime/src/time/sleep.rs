@@ -14,6 +14,9 @@ use crate::executor::{Timer, poll_proceed};
 
 /// Waits for `duration`, counted from the call.
 ///
+/// Its timer belongs to the runtime in which it was first polled and had to wait, and fires only while that is driven: one
+/// with a single worker only inside `block_on`.
+///
 /// # Panics
 ///
 /// When polled outside a runtime, and when the runtime has shut down.
