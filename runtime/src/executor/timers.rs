@@ -72,10 +72,15 @@ enum Armed {
 impl Timers {
     /// None yet, at the present time of `clock`.
     pub(super) fn new(clock: &Clock) -> Self {
+        let rest = if clock.is_virtual() { 0 } else { REST };
+        Self::starting_at(clock.now(), rest)
+    }
+
+    fn starting_at(now: Duration, rest: u64) -> Self {
         Self {
-            rest: if clock.is_virtual() { 0 } else { REST },
+            rest,
             state: Mutex::new(State {
-                wheel: Wheel::new(Tick::at_or_before(clock.now())),
+                wheel: Wheel::new(Tick::at_or_before(now)),
                 sleeps_until: Tick::NEVER,
                 rests_until: Tick::ZERO,
                 next_armed: Tick::NEVER,
@@ -321,8 +326,8 @@ mod tests {
 
     #[test]
     fn a_worker_that_has_woken_too_often_rests_before_the_next_timer() {
-        let begin = Clock::new(false).now();
-        let timers = Timers::new(&Clock::System);
+        let begin = Duration::from_secs(1000);
+        let timers = Timers::starting_at(begin, REST);
         let arm = |us| drop(timers.arm(Tick::at_or_after(begin + US * us), Waker::noop().clone()));
         (1..1000).for_each(|number| arm(number * 10));
         let sleep = || timers.begin_sleep().unwrap();
