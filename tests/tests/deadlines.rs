@@ -87,7 +87,7 @@ fn a_deadline_that_is_put_off_with_every_message_fires_when_the_messages_end() {
             });
             let (mut count, mut last) = (0, Instant::now());
             let error = loop {
-                stream.set_read_deadline(Some(Instant::now() + MS * 500));
+                stream.set_read_deadline(Some(Instant::now() + MS * 1000));
                 match stream.read(&mut [0; 1]).await {
                     Ok(read) => count += read,
                     Err(error) => break error,
@@ -95,7 +95,7 @@ fn a_deadline_that_is_put_off_with_every_message_fires_when_the_messages_end() {
                 last = Instant::now();
             };
             assert_eq!((count, error.kind()), (20, ErrorKind::TimedOut));
-            assert!(last.elapsed() >= MS * 499);
+            assert!(last.elapsed() >= MS * 999);
             drop(sender.join().unwrap());
         });
     });
@@ -140,10 +140,13 @@ fn a_deadline_taken_away_while_somebody_waits_does_not_fire() {
     on_workers([1, 2], |runtime| {
         runtime.block_on(async {
             let (stream, mut peer) = pair().await;
-            stream.set_read_deadline(Some(Instant::now() + MS * 5));
-            let mut buffer = [0; 1];
-            let mut read = Box::pin(stream.read(&mut buffer));
-            assert!(futures::poll!(&mut read).is_pending());
+            let mut read = loop {
+                stream.set_read_deadline(Some(Instant::now() + MS * 5));
+                let mut read = Box::pin(async { stream.read(&mut [0; 1]).await });
+                if futures::poll!(&mut read).is_pending() {
+                    break read; // where the machine pauses, the deadline may have passed before
+                }
+            };
             stream.set_read_deadline(None);
             assert!(timeout(MS * 20, &mut read).await.is_err());
             peer.write_all(b"x").unwrap();
@@ -222,7 +225,7 @@ fn a_deadline_in_virtual_time_takes_no_time() {
         assert!(begun.elapsed() >= HOUR * 24);
         sleep(HOUR).await;
     });
-    assert!(really.elapsed() < Duration::from_secs(5));
+    assert!(really.elapsed() < Duration::from_secs(10));
 }
 
 #[test]
@@ -247,7 +250,7 @@ fn a_deadline_outlives_another_runtime_in_which_its_timer_was_armed() {
         let (stream, _peer) = here.block_on(pair());
         let wait = || async { timeout(MS, stream.read(&mut [0; 1])).await.is_err() };
         assert!(here.block_on(wait()), "registered here");
-        stream.set_read_deadline(Some(Instant::now() + MS * 100));
+        stream.set_read_deadline(Some(Instant::now() + MS * 1000));
         assert!(there.block_on(wait()), "armed there");
         let ends = thread::spawn(move || {
             thread::sleep(MS * 20);

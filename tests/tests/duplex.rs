@@ -108,5 +108,5 @@ fn a_server_with_a_day_of_patience_is_tested_in_no_time() {
         assert_eq!(beats, 100);
         assert_eq!(lasted.as_secs() / 60, 99 + 24 * 60);
     });
-    assert!(really.elapsed() < Duration::from_secs(1));
+    assert!(really.elapsed() < Duration::from_secs(10));
 }

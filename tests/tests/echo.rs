@@ -249,7 +249,7 @@ fn starve(server: Server) {
         client.read_exact(&mut [0]).unwrap();
     }
     let took = began.elapsed();
-    assert!(took < Duration::from_secs(3), "accepted after {took:?}");
+    assert!(took < Duration::from_secs(10), "accepted after {took:?}");
     for client in &mut waiting[..SERVED] {
         assert_echo(client);
     }

@@ -1133,13 +1133,17 @@ fn a_runtime_that_a_waker_drops_on_the_watch_ends_at_once() {
             let _ = took.send(begun.elapsed());
         });
         drop(handle.spawn(async move {
-            let mut sleep = wakeful::time::sleep(Duration::from_millis(5));
-            let polled = Pin::new(&mut sleep).poll(&mut Context::from_waker(&drops));
-            assert!(polled.is_pending());
+            let _sleep = loop {
+                let mut sleep = wakeful::time::sleep(Duration::from_millis(5));
+                let polled = Pin::new(&mut sleep).poll(&mut Context::from_waker(&drops));
+                if polled.is_pending() {
+                    break sleep; // where the machine pauses, one may be over before it is polled
+                }
+            };
             drop(drops);
             thread::sleep(Duration::from_millis(100)); // stuck, so somebody else fires the timer
         }));
-        assert!(has_taken.recv().unwrap() < Duration::from_secs(2));
+        assert!(has_taken.recv().unwrap() < Duration::from_secs(10));
     });
 }
 

