@@ -14,6 +14,8 @@ use crate::cli::Result;
 pub enum Contender {
     /// The `echo` binary of this workspace.
     Ours,
+    /// The same, whose workers sleep as soon as they have nothing to do.
+    OursSleeping,
     /// tokio, current-thread.
     TokioCurrent,
     /// tokio, multi-thread.
@@ -26,8 +28,9 @@ pub enum Contender {
 
 impl Contender {
     /// All of them, ours first, in the order of the tables.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Ours,
+        Self::OursSleeping,
         Self::TokioCurrent,
         Self::TokioMulti,
         Self::Floor,
@@ -38,6 +41,7 @@ impl Contender {
     pub fn name(self) -> &'static str {
         match self {
             Self::Ours => "ours",
+            Self::OursSleeping => "ours-sleeping",
             Self::TokioCurrent => "tokio-current",
             Self::TokioMulti => "tokio-multi",
             Self::Floor => "floor",
@@ -50,6 +54,10 @@ impl Contender {
         let workers = workers.to_string();
         let (program, arguments): (&Path, &[&str]) = match self {
             Self::Ours => (&programs.echo, &["serve", "--workers", &workers]),
+            Self::OursSleeping => (
+                &programs.echo,
+                &["serve", "--workers", &workers, "--busy-poll", "off"],
+            ),
             Self::TokioCurrent => (&programs.peer, &["tokio-current"]),
             Self::TokioMulti => (&programs.peer, &["tokio-multi", "--workers", &workers]),
             Self::Floor => (&programs.peer, &["floor"]),

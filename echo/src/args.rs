@@ -2,8 +2,10 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use wakeful::BusyPoll;
 
 /// What was asked for. A bare `echo` means `echo serve`.
 pub(crate) fn parse() -> ServeArgs {
@@ -40,6 +42,21 @@ pub(crate) struct ServeArgs {
     /// Number of workers [default: one per available CPU]
     #[arg(long, value_name = "N")]
     pub(crate) workers: Option<usize>,
+
+    /// Whether workers look for events for a while before they sleep: `off`, `always`, or for at most so many microseconds
+    #[arg(long, value_name = "MICROSECONDS", default_value = "50", value_parser = parse_busy_poll)]
+    pub(crate) busy_poll: BusyPoll,
+}
+
+fn parse_busy_poll(text: &str) -> Result<BusyPoll, String> {
+    match text {
+        "off" => Ok(BusyPoll::Off),
+        "always" => Ok(BusyPoll::Always),
+        number => match number.parse() {
+            Ok(micros) => Ok(BusyPoll::Adaptive(Duration::from_micros(micros))),
+            Err(_) => Err("write it as `off`, `always` or a number of microseconds".to_owned()),
+        },
+    }
 }
 
 impl ServeArgs {

@@ -154,11 +154,11 @@ async fn run(listener: TcpListener, mut signals: Signals) -> io::Result<ExitCode
 }
 
 fn serve(args: &ServeArgs) -> io::Result<ExitCode> {
-    let runtime = match args.workers {
-        Some(count) => Builder::new().workers(count),
-        None => Builder::new(),
+    let mut builder = Builder::new().busy_poll(args.busy_poll);
+    if let Some(count) = args.workers {
+        builder = builder.workers(count);
     }
-    .build()?;
+    let runtime = builder.build()?;
     runtime.block_on(async {
         let listener = TcpListener::bind(args.listen_address()?)?;
         let signals = Signals::listen()?;

@@ -32,7 +32,11 @@ pub(crate) fn one_worker(setup: &Setup, options: &Options) -> Result<()> {
 pub(crate) fn two_workers(setup: &Setup, options: &Options) -> Result<()> {
     let comparison = Comparison {
         title: "two workers, NOT pinned: servers and load generator share the cores",
-        servers: options.among(&[Contender::Ours, Contender::TokioMulti]),
+        servers: options.among(&[
+            Contender::Ours,
+            Contender::OursSleeping,
+            Contender::TokioMulti,
+        ]),
         references: options.among(&[Contender::TokioMulti]),
         workers: 2,
         cpus: Cpus::UNPINNED,

@@ -46,6 +46,7 @@ fn drive<F: Future>(home: &Arc<Home>, core: Core, main: &mut Main<'_, F>) -> Opt
     let context = Rc::new(Context::Worker(Worker::new(home.clone())));
     let _entered = context::enter(context.clone());
     let worker = context.worker().expect("made above");
+    let _on_cpu = home.shared.threads.keep_on_cpu(core.index());
     worker.put_core(core);
     let _exact_waits = ExactWaits::begin();
     let _leave = LeaveCore(worker);

@@ -10,13 +10,15 @@ use std::time::Duration;
 use super::clock::Clock;
 use super::context::{self, Context};
 use super::core::Core;
+use super::polling::BusyPoll;
 use super::runtime::Runtime;
 use super::seat::{Claim, Seat};
-use super::shared::{Home, Remote, Shared};
+use super::shared::{Home, Remote, Settings, Shared};
 use super::watch::keep_watch;
 use super::worker::Worker;
 use crate::blocking::Limits;
 use crate::reactor::{REACTOR_MAX, Reactors};
+use crate::sys::cpus::{CpuSet, OnCpu};
 use crate::sys::timer_slack::ExactWaits;
 
 /// Configures a [`Runtime`].
@@ -37,6 +39,8 @@ pub struct Builder {
     seed: u64,
     virtual_time: bool,
     blocking: Limits,
+    busy_poll: BusyPoll,
+    pin_workers: bool,
 }
 
 impl Builder {
@@ -47,6 +51,7 @@ impl Builder {
             threads: Threads {
                 name: "wakeful".to_owned(),
                 stack_size: None,
+                cpus: None,
             },
             poll_budget: POLL_BUDGET,
             seed: 0,
@@ -56,6 +61,8 @@ impl Builder {
                 queue_max: BLOCKING_QUEUE_MAX,
                 idle: BLOCKING_IDLE,
             },
+            busy_poll: BusyPoll::default(),
+            pin_workers: false,
         }
     }
 
@@ -151,13 +158,43 @@ impl Builder {
         self
     }
 
+    /// Whether a worker that has nothing to do looks for events for a while before it sleeps; [`BusyPoll::Adaptive`] by default.
+    ///
+    /// To wake a thread takes longer than to answer a message, above all on a virtual machine. A worker that polls is there
+    /// when the message comes. It learns how long to poll: an idle process, or one that gets a message a millisecond, does not.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use wakeful::BusyPoll;
+    ///
+    /// let runtime = wakeful::Builder::new().busy_poll(BusyPoll::Off).build()?;
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn busy_poll(mut self, mode: BusyPoll) -> Self {
+        self.busy_poll = mode;
+        self
+    }
+
+    /// Keeps each worker on a CPU of its own, counted round those on which the thread that calls [`build`](Self::build) may
+    /// run; not by default.
+    ///
+    /// That helps where nothing else runs on those CPUs, and harms where something does: the kernel can no longer move the
+    /// worker out of its way. The thread that calls `block_on` is kept on the first of them for as long. A thread that a task
+    /// starts inherits its worker's CPU; those for blocking closures do not. Where the system refuses it (a filter of
+    /// system calls), workers run as without it.
+    pub fn pin_workers(mut self, on: bool) -> Self {
+        self.pin_workers = on;
+        self
+    }
+
     /// Builds the runtime and starts its threads.
     ///
     /// # Errors
     ///
     /// `InvalidInput` when a number is out of its range; otherwise what the system says when it refuses a thread, a
     /// descriptor or memory.
-    pub fn build(self) -> io::Result<Runtime> {
+    pub fn build(mut self) -> io::Result<Runtime> {
         let workers_count = match self.workers {
             Some(count) => count,
             None if self.virtual_time => 1,
@@ -191,6 +228,10 @@ impl Builder {
             ));
         }
 
+        if self.pin_workers {
+            self.threads.cpus = Some(CpuSet::of_this_thread()?);
+        }
+
         let mut cores = self.cores(workers_count);
         let clock = Clock::new(self.virtual_time);
         let remotes = cores
@@ -205,9 +246,12 @@ impl Builder {
             reactors,
             seat,
             clock,
-            self.poll_budget,
-            self.threads.clone(),
-            self.blocking.clone(),
+            Settings {
+                poll_budget: self.poll_budget,
+                busy_poll: self.busy_poll,
+                threads: self.threads.clone(),
+                blocking: self.blocking.clone(),
+            },
         ));
 
         let home = |core| Home::new(&shared, core);
@@ -249,7 +293,7 @@ impl Builder {
 
     fn cores(&self, workers_count: usize) -> Vec<Core> {
         (0..workers_count)
-            .map(|index| Core::new(index, workers_count, self.seed))
+            .map(|index| Core::new(index, workers_count, self.seed, self.busy_poll))
             .collect()
     }
 }
@@ -265,6 +309,8 @@ impl Default for Builder {
 pub(super) struct Threads {
     pub(super) name: String,
     pub(super) stack_size: Option<usize>,
+    /// Where they may run, if workers are kept on one CPU each: a thread that a worker starts would inherit that one.
+    pub(super) cpus: Option<CpuSet>,
 }
 
 impl Threads {
@@ -279,12 +325,27 @@ impl Threads {
         if let Some(bytes) = self.stack_size {
             thread = thread.stack_size(bytes);
         }
+        let cpus = self.cpus.clone();
+        let body = move || {
+            if let Some(cpus) = cpus {
+                let _ = cpus.apply_to_this_thread(); // or it stays where the worker is
+            }
+            body();
+        };
         thread.spawn(body).map_err(|error| {
             io::Error::new(
                 error.kind(),
                 format!("cannot start the thread `{name}`: {error}"),
             )
         })
+    }
+}
+
+impl Threads {
+    /// Keeps the calling thread where the worker with this number belongs, if workers are to be kept anywhere.
+    pub(super) fn keep_on_cpu(&self, worker: usize) -> Option<OnCpu> {
+        let cpus = self.cpus.as_ref()?;
+        OnCpu::begin(cpus, worker).ok()
     }
 }
 
@@ -295,6 +356,7 @@ fn run_worker(home: Arc<Home>, core: Core) {
     let context = Rc::new(Context::Worker(Worker::new(home)));
     let _entered = context::enter(context.clone());
     let worker = context.worker().expect("made above");
+    let _on_cpu = shared.threads.keep_on_cpu(core.index());
     worker.put_core(core);
     let _exact_waits = ExactWaits::begin();
     let _retire = AtEnd(|| {
@@ -319,6 +381,7 @@ fn run_stand_in(home: Arc<Home>) {
         Claim::Closed => Some(None),
     };
     while let Some(core) = worker.run_without_core(claim) {
+        let _on_cpu = shared.threads.keep_on_cpu(core.index());
         worker.put_core(core);
         let _give_back = AtEnd(|| {
             if let Some(core) = seat.give_back(worker.take_core(), false) {

@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::task::Waker;
 use std::time::Duration;
 
+use super::polling::{BusyPoll, Polling};
 use super::queue::{LocalQueue, Stealer};
 use super::shared::Remote;
 use super::watch::Siblings;
@@ -42,6 +43,7 @@ pub(crate) struct Core {
     /// What turns of a reactor fill; kept for its memory.
     pub(super) harvest: RefCell<Harvest>,
     pub(super) siblings: Siblings,
+    pub(super) polling: Polling,
 }
 
 /// What one turn of a reactor brings.
@@ -62,7 +64,7 @@ impl Harvest {
 
 impl Core {
     /// `seed` is the runtime's; every core of it makes choices of its own.
-    pub(crate) fn new(index: usize, workers_count: usize, seed: u64) -> Self {
+    pub(crate) fn new(index: usize, workers_count: usize, seed: u64, busy_poll: BusyPoll) -> Self {
         Self {
             index,
             queue: LocalQueue::new(workers_count > 1),
@@ -82,6 +84,7 @@ impl Core {
             poll_nanos: Cell::new(WAKE_NANOS), // until it is known, any task is worth a helper
             harvest: RefCell::new(Harvest::new()),
             siblings: Siblings::new(index, workers_count),
+            polling: Polling::new(busy_poll),
         }
     }
 

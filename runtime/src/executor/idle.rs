@@ -74,6 +74,10 @@ impl Parker {
         self.0.swap(NOTIFIED, AcqRel) == PARKED
     }
 
+    pub(crate) fn is_notified(&self) -> bool {
+        self.0.load(Relaxed) == NOTIFIED // a hint: the worker looks for certain before it sleeps
+    }
+
     pub(crate) fn is_parked(&self) -> bool {
         self.0.load(Relaxed) == PARKED // a statistic, and a hint
     }

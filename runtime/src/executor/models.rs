@@ -35,10 +35,11 @@ use super::core::Core;
 use super::idle::{Idle, Parker};
 use super::injector::Injector;
 use super::local::LocalTasks;
+use super::polling::BusyPoll;
 use super::queue::{CAPACITY, LocalQueue, Stealer};
 use super::registry::Registry;
 use super::seat::{Claim, Seat};
-use super::shared::{Home, Remote, Shared};
+use super::shared::{Home, Remote, Settings, Shared};
 use super::timers::Timer;
 use super::watch::Watch;
 use crate::blocking::Limits;
@@ -1341,7 +1342,7 @@ impl Crew {
 /// A runtime without threads: core 0 lies in its seat, the others are the caller's.
 fn runtime(workers_count: usize) -> (Arc<Shared>, Vec<Core>) {
     let mut cores: Vec<_> = (0..workers_count)
-        .map(|index| Core::new(index, workers_count, 0))
+        .map(|index| Core::new(index, workers_count, 0, BusyPoll::Off))
         .collect();
     let remotes = cores
         .iter()
@@ -1353,6 +1354,7 @@ fn runtime(workers_count: usize) -> (Arc<Shared>, Vec<Core>) {
     let threads = Threads {
         name: "model".to_owned(),
         stack_size: None,
+        cpus: None,
     };
     let blocking = Limits {
         threads_max: 1,
@@ -1364,9 +1366,12 @@ fn runtime(workers_count: usize) -> (Arc<Shared>, Vec<Core>) {
         reactors,
         seat,
         Clock::System,
-        128,
-        threads,
-        blocking,
+        Settings {
+            poll_budget: 128,
+            busy_poll: BusyPoll::Off,
+            threads,
+            blocking,
+        },
     );
     (Arc::new(shared), others)
 }
@@ -1482,7 +1487,7 @@ struct House {
 impl House {
     fn new() -> Arc<Self> {
         Arc::new(Self {
-            seat: Seat::new(Core::new(0, 1, 0)),
+            seat: Seat::new(Core::new(0, 1, 0, BusyPoll::Off)),
             parker: Parker::new(),
             bell: Bell::default(),
             closed: AtomicBool::new(false),

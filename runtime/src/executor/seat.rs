@@ -39,6 +39,10 @@ struct State {
 
 /// The answer to somebody who asked for the core.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "moved when a core changes hands, which is rare"
+)]
 pub(crate) enum Claim {
     Core(Core),
     /// Not now: park, and ask again when unparked.

@@ -12,6 +12,7 @@ use super::core::Core;
 use super::idle::{Idle, Parker};
 use super::injector::Injector;
 use super::local::Pinned;
+use super::polling::{BusyPoll, Pollers};
 use super::queue::Stealer;
 use super::registry::Registry;
 use super::seat::Seat;
@@ -36,6 +37,7 @@ pub(crate) struct Shared {
     pub(super) remotes: Box<[Arc<Remote>]>,
     pub(super) injector: Injector,
     pub(super) idle: Idle,
+    pub(super) pollers: Pollers,
     /// Of no use to a single worker, and then never begun.
     pub(super) watch: Watch,
     pub(super) reactors: Arc<Reactors>,
@@ -54,21 +56,35 @@ pub(crate) struct Shared {
     pub(super) ending: Ending,
 }
 
+/// What the builder was told and the workers go by.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) poll_budget: u32,
+    pub(crate) busy_poll: BusyPoll,
+    pub(crate) threads: Threads,
+    pub(crate) blocking: Limits,
+}
+
 impl Shared {
     pub(crate) fn new(
         remotes: Box<[Arc<Remote>]>,
         reactors: Reactors,
         seat: Seat,
         clock: Clock,
-        poll_budget: u32,
-        threads: Threads,
-        blocking: Limits,
+        settings: Settings,
     ) -> Self {
+        let Settings {
+            poll_budget,
+            busy_poll,
+            threads,
+            blocking,
+        } = settings;
         Self {
             threads,
             blocking: Arc::new(Pool::new(blocking)),
             injector: Injector::new(),
             idle: Idle::new(remotes.len()),
+            pollers: Pollers::new(busy_poll),
             watch: Watch::default(),
             reactors: Arc::new(reactors),
             seat,

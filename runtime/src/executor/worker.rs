@@ -64,6 +64,7 @@ impl Worker {
             match self.next_task().or_else(|| self.find_task()) {
                 Some(task) => self.poll(task),
                 None if self.core().may_give_way() => self.give_way(),
+                None if self.polls_before_sleep() => {}
                 None => self.park(),
             }
         }
@@ -264,6 +265,52 @@ impl Worker {
         self.ask_for_help(&self.core());
     }
 
+    /// Looks for events for a while, if that has paid of late; see [`super::polling`]. Whether there is something to do.
+    #[inline]
+    fn polls_before_sleep(&self) -> bool {
+        let window = self.core().polling.window();
+        window.is_some_and(|window| self.poll_for(window))
+    }
+
+    #[cold]
+    fn poll_for(&self, window: Duration) -> bool {
+        let begun = self.core().note_pause();
+        if self.core().polling.rests(begun) {
+            return false;
+        }
+        let Some(_poller) = self.shared().pollers.enter() else {
+            return false;
+        };
+        let (mut before, mut looks) = (begun, 0_u32);
+        loop {
+            looks += 1;
+            if looks.is_multiple_of(LOOKS_PER_YIELD) {
+                thread::yield_now();
+            }
+            self.turn(Some(Duration::ZERO));
+            if self.remote().parker.is_notified() {
+                return false; // it does not sleep then: the notification is taken where sleeps begin
+            }
+            let core = self.core();
+            if self.has_work_at_hand(&core) {
+                return true;
+            }
+            let now = core.visited_at();
+            if !core.polling.may_go_on(before, now) {
+                return false;
+            }
+            if now.saturating_sub(begun) >= window {
+                return core.polling.never_sleeps(); // it looks at everything, and polls again
+            }
+            before = now;
+        }
+    }
+
+    /// Whether there is a task that this worker would find without a look at its siblings.
+    fn has_work_at_hand(&self, core: &Core) -> bool {
+        !core.queue.is_empty() || self.local.has_tasks() || self.shared().injector.len() > 0
+    }
+
     /// Sleeps until there is an event or a notification, unless there is work.
     fn park(&self) {
         let shared = self.shared();
@@ -287,7 +334,8 @@ impl Worker {
             return self.sleep_virtually();
         }
         let deadline = self.remote().timers.begin_sleep();
-        self.turn(deadline.map(|deadline| deadline.saturating_sub(clock::now())));
+        let slept = self.turn(deadline.map(|deadline| deadline.saturating_sub(clock::now())));
+        self.core().polling.note_sleep(slept);
     }
 
     /// Where time stands still until nothing can happen without it: if that is so, it is moved on to the next deadline.
@@ -298,24 +346,22 @@ impl Worker {
         let closures_are_out = shared.blocking.outstanding() > 0;
         self.turn(Some(Duration::ZERO));
         let deadline = self.remote().timers.begin_sleep(); // a waker may have armed a timer
-        let may_go_on = !self.core().queue.is_empty()
-            || self.local.has_tasks()
-            || shared.injector.len() > 0
-            || !self.remote().parker.is_parked();
+        let may_go_on = self.has_work_at_hand(&self.core()) || !self.remote().parker.is_parked();
         match deadline {
             _ if may_go_on => {}
             Some(deadline) if !closures_are_out => {
                 shared.clock.advance_to(deadline);
                 self.turn(Some(Duration::ZERO));
             }
-            _ => self.turn(None),
+            _ => drop(self.turn(None)),
         }
     }
 
     /// Takes events from the reactor and wakes their tasks, and fires timers; at times also for siblings that do not come to it.
-    fn turn(&self, timeout: Option<Duration>) {
+    /// Says how long it has waited for them.
+    fn turn(&self, timeout: Option<Duration>) -> Duration {
         let shared = self.shared();
-        let _ = self.core().note_pause();
+        let begun = self.core().note_pause();
         self.harvest(|harvest, events_max| {
             let Harvest { events, woken } = harvest;
             shared
@@ -337,6 +383,7 @@ impl Worker {
                 shared.remotes[sibling].timers.fire(time, woken);
             });
         }
+        now.saturating_sub(begun)
     }
 
     /// Has `turn` take as many events as the ring has room for, and wakes whom it says.
@@ -437,6 +484,9 @@ impl Worker {
         &self.remote
     }
 }
+
+/// Giving the CPU away takes about as long as a look at the reactor.
+const LOOKS_PER_YIELD: u32 = 8;
 
 /// Events are taken even when the ring is full, or I/O would wait for as long as the tasks keep it so.
 const EVENTS_MIN: usize = 8;

@@ -126,7 +126,7 @@ fn uninterrupted<T>(mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T>
 
 /// What libc returned, or the error that it left in `errno`.
 #[inline]
-fn cvt<T: From<i8> + PartialEq>(result: T) -> io::Result<T> {
+pub(super) fn cvt<T: From<i8> + PartialEq>(result: T) -> io::Result<T> {
     if result == T::from(-1) {
         Err(io::Error::last_os_error())
     } else {

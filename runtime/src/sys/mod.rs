@@ -18,6 +18,7 @@
 
 pub(crate) mod call;
 pub(crate) mod clock;
+pub(crate) mod cpus;
 pub(crate) mod epoll;
 pub(crate) mod eventfd;
 pub(crate) mod fd;
