@@ -1,6 +1,7 @@
 //! Workers that look for events before they sleep miss nothing that would have ended the sleep; and workers on CPUs of their own.
 
 use std::fs;
+use std::io::{Read, Write};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -78,6 +79,7 @@ fn messages_timers_and_wakes_from_other_threads_arrive() {
 /// A notification that is looked at and not taken would keep a worker from its sleep for ever.
 #[test]
 fn an_adaptive_worker_falls_asleep_in_the_end() {
+    const ROUNDS: usize = 1000;
     for workers in [1, 2] {
         within(LIMIT, move || {
             let runtime = Builder::new()
@@ -86,17 +88,28 @@ fn an_adaptive_worker_falls_asleep_in_the_end() {
                 .build()
                 .unwrap();
             let handle = runtime.handle().clone();
+            let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            let address = listener.local_addr().unwrap();
             let (done, is_done) = oneshot::channel::<()>();
             let watching = thread::spawn(move || {
-                for _ in 0..20 {
-                    handle.block_on(handle.spawn(yields(3))).unwrap();
+                let (mut stream, _) = listener.accept().unwrap();
+                for _ in 0..ROUNDS {
+                    stream.read_exact(&mut [0; 8]).unwrap();
+                    stream.write_all(&[7; 8]).unwrap();
                 }
                 eventually("all workers sleep", || {
                     handle.metrics().workers_parked == workers
                 });
                 done.send(()).unwrap();
             });
-            runtime.block_on(is_done).unwrap();
+            runtime.block_on(async {
+                let mut stream = TcpStream::connect(address).await.unwrap();
+                for _ in 0..ROUNDS {
+                    stream.write_all(&[7; 8]).await.unwrap();
+                    stream.read_exact(&mut [0; 8]).await.unwrap();
+                }
+                is_done.await.unwrap();
+            });
             watching.join().unwrap();
         });
     }
