@@ -296,8 +296,12 @@ fn segments_are_datagrams_and_may_arrive_glued_together() {
                 let (mut datagrams_count, mut segments) = (0, Vec::new());
                 while segments.len() < 11 {
                     datagrams_count += server.recv_many(&mut batch).await.unwrap();
-                    let new = batch.iter().flat_map(|datagram| datagram.segments());
-                    segments.extend(new.map(<[u8]>::to_vec));
+                    for datagram in batch.iter() {
+                        let is_one = datagram.full_len() <= 1_000;
+                        let segment_len = datagram.segment_len();
+                        assert_eq!(segment_len, (!is_one).then_some(1_000));
+                        segments.extend(datagram.segments().map(<[u8]>::to_vec));
+                    }
                 }
                 assert!(segments.iter().map(Vec::as_slice).eq(bytes.chunks(1_000)));
                 if glued && sent.offloaded {

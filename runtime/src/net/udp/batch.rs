@@ -104,6 +104,13 @@ impl<'a> Datagram<'a> {
         self.from
     }
 
+    /// If it is several datagrams glued together: how many bytes each of them has, but for the last, which may have fewer.
+    ///
+    /// To pass them on as they came, give this to [`send_segmented`](super::UdpSocket::send_segmented).
+    pub fn segment_len(&self) -> Option<usize> {
+        self.segment_len
+    }
+
     /// The datagrams that it consists of: itself, unless the system has glued several of one sender together.
     pub fn segments(&self) -> impl Iterator<Item = &'a [u8]> + Clone + use<'a> {
         let len = self.segment_len.unwrap_or(usize::MAX);
