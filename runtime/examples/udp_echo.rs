@@ -11,7 +11,7 @@ use wakeful::net::{RecvBatch, UdpSocket};
 async fn main() -> io::Result<()> {
     let address = std::env::args().nth(1);
     let address = address.as_deref().unwrap_or("127.0.0.1:7007");
-    let socket = UdpSocket::bind(address.parse().map_err(io::Error::other)?)?;
+    let socket = UdpSocket::bind(address)?;
     println!("listening on {}", socket.local_addr()?);
     let mut batch = RecvBatch::new(64, 1500);
     loop {

@@ -468,12 +468,72 @@ fn polling_by_hand() {
 // Names, options, descriptors.
 
 #[test]
+fn of_several_addresses_the_first_that_can_be_had_is_bound() {
+    let holder = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let taken = holder.local_addr().unwrap();
+    let mut tried = 0;
+    let socket = UdpSocket::bind_with([taken, anywhere()], |_| {
+        tried += 1;
+        Ok(())
+    })
+    .unwrap();
+    assert_ne!(socket.local_addr().unwrap(), taken);
+    assert_eq!(tried, 2, "each with the options");
+    assert!(UdpSocket::bind(("127.0.0.1", 0)).is_ok());
+
+    let error = UdpSocket::bind(vec![taken, taken]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::AddrInUse);
+    let text = error.to_string();
+    assert!(
+        text.starts_with("cannot bind any of 2 addresses: "),
+        "{text}"
+    );
+    assert_eq!(text.matches(&taken.to_string()).count(), 2, "{text}");
+}
+
+#[test]
+fn of_several_addresses_the_first_that_there_is_a_way_to_is_connected_to() {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let six = "[::1]:9".parse().unwrap(); // not from a socket of the other family
+    let good = socket.local_addr().unwrap();
+    socket.connect([six, good]).unwrap();
+    assert_eq!(socket.peer_addr().unwrap(), good);
+    socket.connect(good.to_string()).unwrap();
+
+    let error = socket.connect([six, six]).unwrap_err();
+    let text = error.to_string();
+    assert!(
+        text.starts_with("cannot connect to any of 2 addresses: "),
+        "{text}"
+    );
+    let text = socket.connect(six).unwrap_err().to_string();
+    assert!(text.starts_with("cannot connect to [::1]:9: "), "{text}");
+    assert_eq!(socket.peer_addr().unwrap(), good, "it stays");
+}
+
+#[test]
+fn a_name_is_neither_bound_nor_connected_to_and_the_error_says_what_to_do() {
+    let bound = UdpSocket::bind("localhost:0").unwrap_err();
+    let socket = UdpSocket::bind(anywhere()).unwrap();
+    let connected = socket.connect("localhost:9").unwrap_err();
+    for (error, what) in [
+        (bound, "bind localhost:0"),
+        (connected, "connect to localhost:9"),
+    ] {
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        let text = error.to_string();
+        assert!(text.starts_with(&format!("cannot {what}: ")), "{text}");
+        assert!(text.contains("lookup_host"), "{text}");
+    }
+}
+
+#[test]
 fn a_group_receives_what_is_sent_to_it() {
     on_workers([1], |runtime| {
         runtime.block_on(async {
             let (mut buffer, lo) = ([0; 8], Ipv4Addr::LOCALHOST);
             let group = Ipv4Addr::new(239, 255, 77, 1);
-            let member = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0).into()).unwrap();
+            let member = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
             let to: SocketAddr = (group, member.local_addr().unwrap().port()).into();
             member.join_multicast_v4(group, lo).unwrap();
             let sender = UdpSocket::bind(anywhere()).unwrap();
@@ -496,7 +556,7 @@ fn a_group_receives_what_is_sent_to_it() {
                 let groups = std::fs::read_to_string("/proc/net/igmp6").unwrap();
                 groups.contains("ff010000000000000000000000770001")
             };
-            let member = UdpSocket::bind("[::1]:0".parse().unwrap()).unwrap();
+            let member = UdpSocket::bind("[::1]:0").unwrap();
             member.set_multicast_interface_v6(LO).unwrap();
             assert!(!is_member());
             member.join_multicast_v6(&group, LO).unwrap();
@@ -530,7 +590,7 @@ fn options_are_what_they_were_set_to() {
         assert_eq!(socket.send_buffer_size().unwrap(), 40_000);
         assert_eq!(socket.recv_buffer_size().unwrap(), 60_000);
     }
-    let v6 = UdpSocket::bind_with("[::]:0".parse().unwrap(), |socket| socket.set_only_v6(true));
+    let v6 = UdpSocket::bind_with("[::]:0", |socket| socket.set_only_v6(true));
     assert!(v6.unwrap().only_v6().unwrap());
     let refused = UdpSocket::bind_with(anywhere(), |_| Err(ErrorKind::Other.into()));
     assert_eq!(refused.unwrap_err().kind(), ErrorKind::Other);

@@ -848,7 +848,7 @@ fn sockets_go_to_the_standard_library_and_back() {
             let stream = StdStream::pair().unwrap().0;
             let refused = TcpListener::try_from(OwnedFd::from(stream)).unwrap_err();
             assert_eq!(refused.to_string(), "not a TCP socket");
-            let udp = UdpSocket::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+            let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
             assert!(UnixDatagram::try_from(OwnedFd::from(udp)).is_err());
         });
     });

@@ -2,7 +2,8 @@
 //!
 //! * [`TcpListener`] accepts connections, [`TcpStream`] is one, and [`TcpSocket`] sets options before there is either.
 //! * They take [addresses](ToSocketAddrs) as text, as values and in lists. [`TcpStream::connect`] also looks names up, and tries
-//!   several addresses as RFC 8305 says; [`lookup_host`] does the first alone. Binding waits for nothing, and takes no names.
+//!   several addresses as RFC 8305 says; [`lookup_host`] does the first alone. Binding, and connecting a socket for datagrams,
+//!   waits for nothing, and takes no names.
 //! * [`inherited`] has the sockets that a service manager, or an earlier instance of the program, has passed on.
 //! * [`UdpSocket`] receives and sends datagrams, one by one, in batches, or as segments of one buffer. None is cut
 //!   silently.

@@ -31,13 +31,13 @@ use std::task::{Context, Poll};
 use std::vec;
 
 use self::sealed::Sealed;
-use super::error::cannot;
+use super::error::{cannot, cannot_with_any};
 use super::permits::Permits;
 use crate::executor::spawn_spared;
 use crate::task::JoinHandle;
 
-/// What [`TcpStream::connect`](super::TcpStream::connect), [`TcpListener::bind`](super::TcpListener::bind) and
-/// [`lookup_host`] take: an address, several of them, or a name with a port.
+/// What [`TcpStream::connect`](super::TcpStream::connect), [`TcpListener::bind`](super::TcpListener::bind),
+/// [`UdpSocket::bind`](super::UdpSocket::bind) and [`lookup_host`] take: an address, several of them, or a name with a port.
 ///
 /// | | |
 /// |---|---|
@@ -111,6 +111,29 @@ impl Iterator for Addresses {
 
 impl ExactSizeIterator for Addresses {}
 
+/// Does with the addresses of `host`, one after the other, what need not wait, until it succeeds.
+///
+/// # Errors
+///
+/// If it fails for all, what became of each, in an error that begins with "cannot" and `what`. `InvalidInput` for a name.
+pub(super) fn first_of<T>(
+    what: &'static str,
+    host: impl ToSocketAddrs,
+    mut attempt: impl FnMut(SocketAddr) -> io::Result<T>,
+) -> io::Result<T> {
+    let target = host.target()?;
+    let label = target.to_string();
+    let addresses = target.into_known_addresses();
+    let mut failures = Vec::new();
+    for address in addresses.map_err(cannot(what, label.clone()))? {
+        match attempt(address) {
+            Ok(done) => return Ok(done),
+            Err(error) => failures.push((address, error)),
+        }
+    }
+    Err(cannot_with_any(what, label, failures))
+}
+
 /// What a caller has named.
 #[derive(Clone, Debug)]
 pub enum Target {
@@ -141,7 +164,7 @@ impl Target {
     /// # Errors
     ///
     /// `InvalidInput` for a name, with a sentence that says what to do.
-    pub(super) fn into_known_addresses(self) -> io::Result<Vec<SocketAddr>> {
+    fn into_known_addresses(self) -> io::Result<Vec<SocketAddr>> {
         match self {
             Self::Addresses(addresses) => Ok(addresses),
             Self::Name(_) => Err(invalid(

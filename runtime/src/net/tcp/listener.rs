@@ -6,8 +6,7 @@ use std::task::{Context, Poll};
 
 use super::{TcpSocket, TcpStream};
 use crate::net::accept::{Acceptor, Incoming, accept_operations};
-use crate::net::error::{cannot, cannot_with_any};
-use crate::net::resolve::ToSocketAddrs;
+use crate::net::resolve::{ToSocketAddrs, first_of};
 use crate::sys::socket::Socket;
 
 /// A socket that waits for TCP connections.
@@ -65,17 +64,7 @@ impl TcpListener {
     /// # }
     /// ```
     pub fn bind(address: impl ToSocketAddrs) -> io::Result<Self> {
-        let target = address.target()?;
-        let label = target.to_string();
-        let addresses = target.into_known_addresses();
-        let mut failures = Vec::new();
-        for address in addresses.map_err(cannot("bind", label.clone()))? {
-            match Self::bind_one(address) {
-                Ok(listener) => return Ok(listener),
-                Err(error) => failures.push((address, error)),
-            }
-        }
-        Err(cannot_with_any("bind", label, failures))
+        first_of("bind", address, Self::bind_one)
     }
 
     fn bind_one(address: SocketAddr) -> io::Result<Self> {

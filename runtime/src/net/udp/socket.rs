@@ -11,8 +11,8 @@ use std::task::{Context, Poll};
 use super::{RecvBatch, SentSegments, segments};
 use crate::net::convert::{Kind, adopt, debug, descriptor_conversions, std_conversions};
 use crate::net::datagram::{Datagrams, Received, datagram_operations};
-use crate::net::error::cannot;
 use crate::net::options::buffer_options;
+use crate::net::resolve::{ToSocketAddrs, first_of};
 use crate::reactor::Interest;
 use crate::sys::socket::{Domain, Socket, Type};
 
@@ -37,8 +37,8 @@ use crate::sys::socket::{Domain, Socket, Type};
 /// use wakeful::net::UdpSocket;
 ///
 /// wakeful::block_on(async {
-///     let server = UdpSocket::bind("127.0.0.1:0".parse().unwrap())?;
-///     let client = UdpSocket::bind("127.0.0.1:0".parse().unwrap())?;
+///     let server = UdpSocket::bind("127.0.0.1:0")?;
+///     let client = UdpSocket::bind("127.0.0.1:0")?;
 ///     client.connect(server.local_addr()?)?;
 ///     client.send(b"hello").await?;
 ///
@@ -61,18 +61,22 @@ buffer_options!(UdpSocket);
 descriptor_conversions!(UdpSocket: SocketAddr);
 std_conversions!(UdpSocket: std::net::UdpSocket);
 
-/// Making one, and to whom it talks. There is nothing to wait for, so these are plain functions, and work outside a runtime.
+/// Making one, and to whom it talks. There is nothing to wait for, so these are plain functions, and work outside a runtime. For
+/// the same reason they look no names up: [`lookup_host`](crate::net::lookup_host) does.
 impl UdpSocket {
-    /// A socket with the address `address`; port 0 lets the system choose one.
+    /// A socket with the address `address`; port 0 lets the system choose one. Of several addresses it takes the first that
+    /// can be had.
     ///
     /// # Errors
     ///
-    /// Those of bind(2), such as [`AddrInUse`](io::ErrorKind::AddrInUse), and a lack of descriptors.
-    pub fn bind(address: SocketAddr) -> io::Result<Self> {
+    /// Those of bind(2), such as [`AddrInUse`](io::ErrorKind::AddrInUse), and a lack of descriptors; for several addresses, what
+    /// became of each. [`InvalidInput`](io::ErrorKind::InvalidInput) for a name.
+    pub fn bind(address: impl ToSocketAddrs) -> io::Result<Self> {
         Self::bind_with(address, |_| Ok(()))
     }
 
-    /// [`bind`](Self::bind), with options that have to be set before.
+    /// [`bind`](Self::bind), with options that have to be set before. Of several addresses, each is tried with a socket of its
+    /// own.
     ///
     /// # Errors
     ///
@@ -84,32 +88,35 @@ impl UdpSocket {
     /// # fn main() -> std::io::Result<()> {
     /// use wakeful::net::UdpSocket;
     ///
-    /// let one = UdpSocket::bind_with("127.0.0.1:0".parse().unwrap(), |socket| socket.set_reuse_port(true))?;
+    /// let one = UdpSocket::bind_with("127.0.0.1:0", |socket| socket.set_reuse_port(true))?;
     /// let other = UdpSocket::bind_with(one.local_addr()?, |socket| socket.set_reuse_port(true))?;
     /// # drop(other);
     /// # Ok(())
     /// # }
     /// ```
     pub fn bind_with(
-        address: SocketAddr,
-        set: impl FnOnce(&Self) -> io::Result<()>,
+        address: impl ToSocketAddrs,
+        mut set: impl FnMut(&Self) -> io::Result<()>,
     ) -> io::Result<Self> {
-        let socket = Self::from_socket(Socket::new(Domain::of(&address), Type::Datagram)?);
-        set(&socket)?;
-        let bound = socket.socket().bind(&address);
-        bound.map_err(cannot("bind", address))?;
-        Ok(socket)
+        first_of("bind", address, |address| {
+            let socket = Self::from_socket(Socket::new(Domain::of(&address), Type::Datagram)?);
+            set(&socket)?;
+            socket.socket().bind(&address)?;
+            Ok(socket)
+        })
     }
 
-    /// Makes `peer` the one to send to and to receive from. Datagrams of others, also those that have come already, are
-    /// not received any more. It can be called again for another peer.
+    /// Makes `peer` the one to send to and to receive from; of several addresses, the first that the system has a way to.
+    /// Datagrams of others, also those that have come already, are not received any more. It can be called again for another
+    /// peer.
     ///
     /// # Errors
     ///
-    /// Those of connect(2), such as [`NetworkUnreachable`](io::ErrorKind::NetworkUnreachable).
-    pub fn connect(&self, peer: SocketAddr) -> io::Result<()> {
-        let connected = self.socket().connect(&peer);
-        connected.map(drop).map_err(cannot("connect to", peer)) // it is done at once, and not interrupted
+    /// Those of connect(2), such as [`NetworkUnreachable`](io::ErrorKind::NetworkUnreachable); for several addresses, what became
+    /// of each. [`InvalidInput`](io::ErrorKind::InvalidInput) for a name. That nobody receives there is no error of connecting.
+    pub fn connect(&self, peer: impl ToSocketAddrs) -> io::Result<()> {
+        let connect = |peer| self.socket().connect(&peer).map(drop); // it is done at once, and not interrupted
+        first_of("connect to", peer, connect)
     }
 
     /// Sends a datagram to `to`, whole or not at all.
