@@ -205,7 +205,8 @@ pub fn clock_ticks_per_second() -> u64 {
     u64::try_from(ticks).expect("every Linux has a clock tick")
 }
 
-fn check(result: i32) -> io::Result<i32> {
+/// What a call returned, or its error.
+pub(crate) fn check(result: i32) -> io::Result<i32> {
     if result == -1 {
         Err(io::Error::last_os_error())
     } else {
