@@ -101,6 +101,30 @@ fn both_ends_know_who_is_at_the_other() {
 }
 
 #[test]
+fn who_was_at_the_other_end_is_known_when_it_has_gone() {
+    on_workers([1, 2], |runtime| {
+        runtime.block_on(async {
+            let directory = Directory::new();
+            let path = directory.path("gone");
+            let listener = UnixListener::bind(&path).unwrap();
+            let client = UnixStream::connect(&path).await.unwrap();
+            client.write(b"unread").await.unwrap();
+            // Gone before it is accepted, and after, with something unread, which is a reset.
+            let (server, _) = listener.accept().await.unwrap();
+            let impatient = UnixStream::connect(&path).await.unwrap();
+            drop((server, impatient));
+            let (server, _) = listener.accept().await.unwrap();
+            for stream in [&client, &server] {
+                stream.hung_up().await.unwrap();
+                let peer = stream.peer_credentials().unwrap();
+                assert_eq!(peer.pid(), Some(std::process::id()));
+                stream.shutdown(Shutdown::Both).unwrap();
+            }
+        });
+    });
+}
+
+#[test]
 fn halves_work_apart_and_find_each_other_again() {
     on_workers([1, 2], |runtime| {
         runtime.block_on(async {
@@ -562,6 +586,54 @@ fn descriptors_that_nobody_asked_for_do_not_stay() {
             });
         });
     });
+}
+
+#[test]
+fn descriptors_that_come_unasked_with_datagrams_do_not_stay() {
+    alone(
+        "descriptors_that_come_unasked_with_datagrams_do_not_stay",
+        || {
+            on_workers([1, 2], |runtime| {
+                runtime.block_on(async {
+                    const MESSAGES: usize = 100_000;
+                    let (one, other) = UnixDatagram::pair().unwrap();
+                    let (pipe, _writer) = io::pipe().unwrap();
+                    yields(10).await;
+                    let fds_before = fds_count();
+                    let sender = wakeful::spawn(async move {
+                        for number in 0..MESSAGES {
+                            let fds = [pipe.as_fd(), one.as_fd(), pipe.as_fd()];
+                            let bytes = [number as u8];
+                            while let Err(error) =
+                                one.send_with_fds(&bytes, &fds[..1 + number % 3]).await
+                            {
+                                assert_eq!(error.raw_os_error(), Some(libc::ETOOMANYREFS));
+                                yield_now().await;
+                            }
+                        }
+                    });
+                    let mut buffer = [0; 8];
+                    for number in 0..MESSAGES {
+                        let received = match number % 3 {
+                            0 => other.recv(&mut buffer).await.unwrap(),
+                            1 => other.recv_from(&mut buffer).await.unwrap().0,
+                            _ => {
+                                let _ = other.peek(&mut buffer).await.unwrap();
+                                let message = other.recv_with_fds(&mut buffer, 0).await.unwrap();
+                                assert!(message.fds.is_empty() && message.fds_lost);
+                                message.received
+                            }
+                        };
+                        assert_eq!((received.len, buffer[0]), (1, number as u8));
+                        if number % 10_000 == 0 {
+                            assert!(fds_count() <= fds_before, "they stay");
+                        }
+                    }
+                    sender.await.unwrap();
+                });
+            });
+        },
+    );
 }
 
 #[test]
