@@ -5,7 +5,7 @@
 #   name SERVER      sets $command to the command of a server: ours, tokio-current, floor
 #   start COMMAND…   starts one, waits until it listens; sets $started and $address
 #   stop             ends it, and waits for a tool around it to write its counts
-#   load N           exactly N echoes over all connections
+#   load N [--churn] exactly N echoes over all connections, or with a connection for each
 
 connections=64
 size=64
@@ -69,6 +69,6 @@ stop() {
 }
 
 load() {
-    "$release/load" --connect "$address" --connections $connections --size $size --count "$1" \
+    "$release/load" --connect "$address" --connections $connections --size $size --count "$@" \
         >/dev/null || fail "the load generator failed"
 }

@@ -7,11 +7,13 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::accounting::CpuTime;
 use crate::cli::Result;
 use crate::process::{Running, Server};
+use crate::throughput::Tally;
 
 /// One closed loop over a number of connections.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +41,19 @@ impl Plan {
 
     /// Runs the generator against a server, on one CPU if one is named, and returns what it reports.
     pub fn run(&self, program: &Path, server: &Server, cpu: Option<usize>) -> Result<Report> {
+        let mut command = self.command(program, server);
+        if self.spins() {
+            command.arg("--spin");
+        }
+        answer(&mut command, cpu)
+    }
+
+    /// The same with a new connection for every message.
+    pub fn run_churn(&self, program: &Path, server: &Server, cpu: Option<usize>) -> Result<Tally> {
+        answer(self.command(program, server).arg("--churn"), cpu)
+    }
+
+    fn command(&self, program: &Path, server: &Server) -> Command {
         let mut command = connecting(program, server.address());
         command
             .args(["--connections", &self.connections.to_string()])
@@ -46,11 +61,7 @@ impl Plan {
             .args(["--seconds", &self.measured.as_secs_f64().to_string()])
             .args(["--warm-up", &self.warm_up.as_secs_f64().to_string()])
             .args(["--server-pid", &server.pid().to_string()]);
-        if self.spins() {
-            command.arg("--spin");
-        }
-        let line = Running::start(&mut command, cpu)?.line()?;
-        Ok(serde_json::from_str(&line)?)
+        command
     }
 }
 
@@ -128,6 +139,12 @@ impl IdleConnections {
 
 /// The longest message, in bytes.
 pub const SIZE_MAX: usize = 16 << 20;
+
+/// What the generator prints in the end.
+fn answer<T: DeserializeOwned>(command: &mut Command, cpu: Option<usize>) -> Result<T> {
+    let line = Running::start(command, cpu)?.line()?;
+    Ok(serde_json::from_str(&line)?)
+}
 
 fn connecting(program: &Path, address: SocketAddr) -> Command {
     let mut command = Command::new(program);

@@ -24,14 +24,15 @@ pub struct Tally {
     pub load_cpu: CpuTime,
     /// How long the generator waited for its core because something else ran there.
     pub load_waited_ns: u64,
-    /// What the server used.
+    /// What the server used; zero where its process was not named.
     pub server_cpu: CpuTime,
 }
 
 impl Tally {
     /// What `work` takes, which says how many it has done.
-    pub fn of(server_pid: u32, work: impl FnOnce() -> Result<u64>) -> Result<Self> {
-        let server = CpuTime::of_process(server_pid)?;
+    pub fn of(server_pid: Option<u32>, work: impl FnOnce() -> Result<u64>) -> Result<Self> {
+        let server_cpu = || server_pid.map_or(Ok(CpuTime::default()), CpuTime::of_process);
+        let server = server_cpu()?;
         let (load, waited) = (sys::own_cpu_time()?, own_wait_ns());
         let begin = Instant::now();
         let count = work()?;
@@ -40,7 +41,7 @@ impl Tally {
             elapsed_ns: begin.elapsed().as_nanos() as u64,
             load_cpu: sys::own_cpu_time()? - load,
             load_waited_ns: own_wait_ns() - waited,
-            server_cpu: CpuTime::of_process(server_pid)? - server,
+            server_cpu: server_cpu()? - server,
         })
     }
 

@@ -2,12 +2,14 @@
 //!
 //! As a closed loop (`--seconds` or `--count`) each connection has one message on its way: it sends, waits for the whole
 //! echo, checks every byte, and sends the next. The answer is one line of JSON, `wakeful_benches::load::Report`.
+//! With `--churn` it does the same with a connection for every message; the answer is a `wakeful_benches::throughput::Tally`.
 //! With `--idle` it opens connections, has each echo once, says so, and holds them until it is killed.
 //!
 //! How to read the numbers: latency runs from just before a message is sent to just after its echo was compared, so at
 //! many connections it is the time in all queues, the generator's included. A closed loop waits for slow answers instead of
 //! sending on, so its high percentiles flatter every server in the same way.
 
+mod churn;
 mod closed_loop;
 mod connection;
 mod idle;
@@ -34,8 +36,12 @@ fn run() -> Result<()> {
     if options.idle > 0 {
         return idle::hold(options.connect, options.idle, options.size);
     }
-    let report = closed_loop::run(&options)?;
-    println!("{}", serde_json::to_string(&report)?);
+    let answer = if options.churn {
+        serde_json::to_string(&churn::run(&options)?)
+    } else {
+        serde_json::to_string(&closed_loop::run(&options)?)
+    };
+    println!("{}", answer?);
     Ok(())
 }
 
@@ -48,6 +54,8 @@ struct Options {
     /// Poll all the time instead of sleeping in `epoll_wait`.
     spin: bool,
     server_pid: Option<u32>,
+    /// A connection for every message.
+    churn: bool,
     /// If not zero, everything above but the address and the size is without meaning.
     idle: usize,
 }
@@ -62,6 +70,7 @@ impl Options {
         let mut count = None;
         let mut spin = false;
         let mut server_pid = None;
+        let mut churn = false;
         let mut idle = 0;
 
         let mut parser = lexopt::Parser::from_env();
@@ -83,6 +92,7 @@ impl Options {
                 Long("server-pid") => {
                     server_pid = Some(cli::value(&mut parser, "--server-pid", "a process id")?);
                 }
+                Long("churn") => churn = true,
                 Long("idle") => {
                     idle = cli::number(&mut parser, "--idle", 1..=CONNECTIONS_MAX)?;
                 }
@@ -100,6 +110,7 @@ impl Options {
             },
             spin,
             server_pid,
+            churn,
             idle,
         }))
     }
@@ -117,4 +128,5 @@ usage: load --connect ADDRESS:PORT [options]
   --count N           instead of both: exactly N messages in all
   --spin              poll all the time instead of sleeping
   --server-pid PID    report this process's CPU time too
+  --churn             a new connection for every message
   --idle N            instead of all that: open N connections, echo once on each, hold them until killed";

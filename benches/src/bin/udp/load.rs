@@ -18,7 +18,7 @@ pub(crate) fn run(order: &Order) -> Result<()> {
     let mut load = Load::open(&order.plan, order.address)?;
     let measured = Duration::from_secs_f64(order.plan.seconds);
     load.drive(measured.mul_f64(WARM_UP))?;
-    let tally = Tally::of(order.server_pid, || load.drive(measured))?;
+    let tally = Tally::of(Some(order.server_pid), || load.drive(measured))?;
     load.drain()?;
     println!("{}", serde_json::to_string(&tally)?);
     Ok(())
