@@ -23,6 +23,7 @@ pub mod contender;
 pub mod datagrams;
 pub mod load;
 pub mod process;
+pub mod rescan;
 pub mod stats;
 pub mod sys;
 pub mod table;
