@@ -53,6 +53,12 @@ pub enum Call {
     Recv,
     /// `send`, `sendto`, `sendmsg` and `sendmmsg`.
     Send,
+    /// `sendfile`.
+    SendFile,
+    /// `pipe2`.
+    PipeCreate,
+    /// `splice`, into a pipe or out of it.
+    Splice,
     /// `shutdown`.
     Shutdown,
     /// `getsockname` and `getpeername`.

@@ -46,7 +46,8 @@ impl Plan {
     }
 
     /// A plan that injects a fault into about `per_mille` of a thousand calls, as `seed` decides: one of
-    /// [`Call::random_errnos`], or for [`Call::Recv`] and [`Call::Send`] a call that moves less than it could.
+    /// [`Call::random_errnos`], or for a call that moves bytes ([`Call::Recv`], [`Call::Send`], [`Call::SendFile`],
+    /// [`Call::Splice`]) one that moves less than it could.
     ///
     /// With one thread the same seed gives the same faults; with several, their order of calling decides too. Every
     /// fault is one that a correct program survives. `per_mille` is 900 at most, or loops on `EINTR` would not end.
@@ -70,8 +71,8 @@ impl Plan {
     }
 
     /// Lets those of the calls of kind `call` whose number is in `calls` move `most` bytes at most, or `most` buffers if
-    /// the call is vectored, or `most` datagrams. Has an effect on [`Call::Recv`] and [`Call::Send`] only, and none on a
-    /// call that moves one datagram, which a kernel never moves in part.
+    /// the call is vectored, or `most` datagrams. Has an effect on calls that move bytes only, and none on a call that
+    /// moves one datagram, which a kernel never moves in part.
     #[must_use]
     pub fn shorten(self, call: Call, calls: Range<u64>, most: usize) -> Self {
         self.rule(call, calls, Fault::Short(most.max(1)))
@@ -107,7 +108,7 @@ impl Call {
     pub fn random_errnos(self) -> &'static [i32] {
         use libc::{EAGAIN, ECONNABORTED, EINTR, EMFILE, ENFILE, ENOBUFS, ENOMEM, ENOSPC};
         match self {
-            Self::EpollCreate | Self::EventFdCreate => &[EMFILE, ENFILE, ENOMEM],
+            Self::EpollCreate | Self::EventFdCreate | Self::PipeCreate => &[EMFILE, ENFILE, ENOMEM],
             Self::EpollAdd => &[ENOMEM, ENOSPC],
             Self::EpollWait => &[EINTR],
             Self::EventFdWrite => &[EINTR, EAGAIN],
@@ -115,7 +116,7 @@ impl Call {
             Self::Socket => &[EMFILE, ENFILE, ENOBUFS, ENOMEM],
             Self::Accept => &[EINTR, EAGAIN, ECONNABORTED, EMFILE, ENFILE, ENOBUFS, ENOMEM],
             Self::Connect => &[EINTR],
-            Self::Recv | Self::Send => &[EINTR, EAGAIN],
+            Self::Recv | Self::Send | Self::SendFile | Self::Splice => &[EINTR, EAGAIN],
             // These do not fail for lack of something, and no signal interrupts them.
             Self::EpollDelete
             | Self::DescriptorFlags
@@ -130,7 +131,10 @@ impl Call {
     }
 
     fn can_be_short(self) -> bool {
-        matches!(self, Self::Recv | Self::Send)
+        matches!(
+            self,
+            Self::Recv | Self::Send | Self::SendFile | Self::Splice
+        )
     }
 }
 

@@ -121,6 +121,11 @@ impl Caught {
     }
 }
 
+/// Whether signal `number` does nothing at present, as a Rust program has it with `SIGPIPE` unless it says otherwise.
+pub(crate) fn is_ignored(number: i32) -> bool {
+    exchange(number, None).is_ok_and(|action| action.sa_sigaction == libc::SIG_IGN)
+}
+
 /// What the handler knows of one signal.
 struct Slot {
     count: AtomicUsize,

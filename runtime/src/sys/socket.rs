@@ -162,6 +162,29 @@ impl Socket {
         Ok(count as usize)
     }
 
+    /// Writes what there is room for of the `most` bytes that are at `offset` in `file`; 0 means that `file` ends there.
+    ///
+    /// The kernel reads what is not in its page cache from the disk, and the thread waits. `file` keeps its position. There
+    /// is no flag against `SIGPIPE`.
+    ///
+    /// # Errors
+    ///
+    /// Also [those](super::pipe::is_refusal) that mean that it cannot be done for this kind of file.
+    pub(crate) fn send_file(
+        &self,
+        file: BorrowedFd<'_>,
+        offset: u64,
+        most: usize,
+    ) -> io::Result<usize> {
+        let offset = libc::off64_t::try_from(offset).map_err(|_| io::ErrorKind::InvalidInput)?;
+        let count = transfer(Call::SendFile, self.as_fd(), most, |len| {
+            let mut offset = offset;
+            // SAFETY: `offset` is readable and writable, and lives through the call.
+            unsafe { libc::sendfile64(self.as_raw_fd(), file.as_raw_fd(), &raw mut offset, len) }
+        })?;
+        Ok(count as usize)
+    }
+
     /// Ends one direction or both, for everyone who shares the socket.
     pub(crate) fn shutdown(&self, how: Shutdown) -> io::Result<()> {
         let how = match how {
