@@ -1,7 +1,9 @@
-//! Waiting for descriptors, and memory to read into.
+//! Waiting for descriptors, memory to read into, and copying.
 //!
 //! * [`AsyncFd`] makes an awaitable thing of any descriptor that epoll can watch: a pipe, a `timerfd`, an inotify
 //!   instance, the socket of a C library. The types of [`net`](crate::net) are built on it.
+//! * [`copy`] and [`copy_bidirectional`] move all there is from a reader to a writer; between two sockets those of
+//!   [`net`](crate::net::copy) do it without carrying it through user space.
 //! * [`with_scratch`] lends the thread's large buffer, so that a connection that is idle need not own one.
 //! * [`duplex`] is a connection in memory, for tests.
 //!
@@ -10,13 +12,18 @@
 //! can be created anywhere.
 
 mod async_fd;
+mod copy;
 mod deadline;
 mod duplex;
+mod pipes;
 mod scratch;
 mod wait;
 
 pub use self::async_fd::AsyncFd;
 pub(crate) use self::async_fd::Try;
+pub(crate) use self::copy::{AtEnd, Transfer, both};
+pub use self::copy::{CopyError, copy, copy_bidirectional};
 pub use self::duplex::{Duplex, duplex};
+pub(crate) use self::pipes::{LentPipe, is_sigpipe_ignored};
 pub use self::scratch::with_scratch;
 pub(crate) use self::wait::Wait;
