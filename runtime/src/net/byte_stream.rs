@@ -10,9 +10,10 @@
 //!
 //! Futures are closures around a [`Wait`] rather than `async fn`, which would keep each argument twice.
 
+use std::borrow::BorrowMut;
 use std::fmt;
 use std::future::poll_fn;
-use std::io::{self, IoSlice, IoSliceMut};
+use std::io::{self, Cursor, IoSlice, IoSliceMut};
 use std::marker::PhantomData;
 use std::net::Shutdown;
 use std::task::{Context, Poll, ready};
@@ -98,16 +99,32 @@ impl<T: StreamSocket> ByteStream<T> {
 
     /// Fills `buffer`.
     pub(super) fn read_exact(&self, buffer: &mut [u8]) -> impl Future<Output = io::Result<()>> {
+        self.read_exact_into(Cursor::new(buffer))
+    }
+
+    /// Fills the rest of `buffer`, and moves its position with every byte.
+    pub(super) fn read_exact_into<B: AsMut<[u8]>>(
+        &self,
+        mut buffer: impl BorrowMut<Cursor<B>>,
+    ) -> impl Future<Output = io::Result<()>> {
         let mut wait = self.wait(Interest::Readable);
-        let mut filled = 0;
         poll_fn(move |cx| {
-            while filled < buffer.len() {
-                match ready!(wait.poll_io(cx, |socket| recv::<T>(socket, &mut buffer[filled..])))? {
+            let buffer = buffer.borrow_mut();
+            loop {
+                let filled = position(buffer);
+                let rest = buffer
+                    .get_mut()
+                    .as_mut()
+                    .get_mut(filled..)
+                    .unwrap_or_default();
+                if rest.is_empty() {
+                    return Poll::Ready(Ok(()));
+                }
+                match ready!(wait.poll_io(cx, |socket| recv::<T>(socket, rest)))? {
                     0 => return Poll::Ready(Err(ended_early())),
-                    count => filled += count,
+                    count => buffer.set_position((filled + count) as u64),
                 }
             }
-            Poll::Ready(Ok(()))
         })
     }
 
@@ -131,16 +148,29 @@ impl<T: StreamSocket> ByteStream<T> {
     }
 
     /// Writes all of `bytes`.
-    pub(super) fn write_all(&self, mut bytes: &[u8]) -> impl Future<Output = io::Result<()>> {
+    pub(super) fn write_all(&self, bytes: &[u8]) -> impl Future<Output = io::Result<()>> {
+        self.write_all_from(Cursor::new(bytes))
+    }
+
+    /// Writes the rest of `bytes`, and moves its position with every byte.
+    pub(super) fn write_all_from<B: AsRef<[u8]>>(
+        &self,
+        mut bytes: impl BorrowMut<Cursor<B>>,
+    ) -> impl Future<Output = io::Result<()>> {
         let mut wait = self.wait(Interest::Writable);
         poll_fn(move |cx| {
-            while !bytes.is_empty() {
-                match ready!(wait.poll_io(cx, |socket| send(socket, bytes)))? {
+            let bytes = bytes.borrow_mut();
+            loop {
+                let written = position(bytes);
+                let rest = bytes.get_ref().as_ref().get(written..).unwrap_or_default();
+                if rest.is_empty() {
+                    return Poll::Ready(Ok(()));
+                }
+                match ready!(wait.poll_io(cx, |socket| send(socket, rest)))? {
                     0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                    count => bytes = &bytes[count..],
+                    count => bytes.set_position((written + count) as u64),
                 }
             }
-            Poll::Ready(Ok(()))
         })
     }
 
@@ -586,6 +616,11 @@ fn room(buffers: &[impl std::ops::Deref<Target = [u8]>]) -> usize {
         .take(VECTOR_MAX)
         .map(|buffer| buffer.len())
         .sum()
+}
+
+/// The position of a cursor, wherever it was set to.
+fn position<B>(cursor: &Cursor<B>) -> usize {
+    usize::try_from(cursor.position()).unwrap_or(usize::MAX)
 }
 
 #[cold]

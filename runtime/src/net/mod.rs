@@ -15,6 +15,8 @@
 //!   `&mut self`; [`split`](TcpStream::split) and [`into_split`](TcpStream::into_split) give each direction its own.
 //! * Streams implement `AsyncRead` and `AsyncWrite` of the crate `futures-io`, by value and by reference, so the
 //!   libraries of that ecosystem work on them. For everyday use no trait has to be imported.
+//! * [`copy()`] and [`copy_bidirectional`] move all there is from one socket to another, without carrying bulk data through
+//!   user space; [`send_file`](TcpStream::send_file) does the same with a file.
 //! * `TCP_NODELAY` is on for every stream: what is written is sent. [`set_nodelay`](TcpStream::set_nodelay) switches it
 //!   off.
 //! * A listener may take a port whose last connections have not timed out yet (`SO_REUSEADDR`), but never shares one with
@@ -39,9 +41,11 @@
 //! ```
 
 mod accept;
+mod bulk;
 mod byte_stream;
 mod connect;
 mod convert;
+mod copy;
 mod datagram;
 mod error;
 mod half;
@@ -49,12 +53,14 @@ pub mod inherited;
 mod options;
 mod permits;
 mod resolve;
+mod send_file;
 mod tcp;
 mod traits;
 mod udp;
 mod unix;
 
 pub use self::accept::Incoming;
+pub use self::copy::{SocketRead, SocketWrite, copy, copy_bidirectional};
 pub use self::datagram::Received;
 pub use self::half::{
     OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError, StreamReader, StreamWriter, WriteHalf,
