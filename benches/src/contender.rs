@@ -110,15 +110,27 @@ impl Programs {
 
     /// Builds our echo server with cargo, as its users do, into the target folder from which the bench runs.
     pub fn build_echo(&self) -> Result<()> {
+        self.build(&["--package", "echo"])
+    }
+
+    /// Builds the proxy, which is an example of the library, in the same way, and says where it is.
+    pub fn build_proxy(&self) -> Result<PathBuf> {
+        self.build(&["--package", "wakeful", "--example", "proxy"])?;
+        Ok(self.echo.with_file_name("examples").join("proxy"))
+    }
+
+    fn build(&self, what: &[&str]) -> Result<()> {
         let target = self.echo.ancestors().nth(2).ok_or("no target folder")?;
         let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let status = Command::new(cargo)
-            .args(["build", "--release", "--package", "echo", "--target-dir"])
+            .args(["build", "--release"])
+            .args(what)
+            .arg("--target-dir")
             .arg(target)
             .current_dir(env!("CARGO_MANIFEST_DIR"))
             .status()?;
         if !status.success() {
-            return Err("our echo server does not build; `--servers` can leave it out".into());
+            return Err(format!("{what:?} does not build; `--servers` can leave it out").into());
         }
         Ok(())
     }

@@ -130,6 +130,54 @@ impl std::fmt::Debug for Events {
     }
 }
 
+/// A pipe through which bytes go from one socket to another without coming to user space.
+#[derive(Debug)]
+pub struct Pipe {
+    out: OwnedFd,
+    into: OwnedFd,
+}
+
+impl Pipe {
+    /// Creates one.
+    pub fn new() -> io::Result<Self> {
+        let mut ends = [-1; 2];
+        // SAFETY: `ends` has room for two descriptors.
+        check(unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC | libc::O_NONBLOCK) })?;
+        // SAFETY: the kernel has just handed out these descriptors, so nobody else owns them.
+        let [out, into] = ends.map(|end| unsafe { OwnedFd::from_raw_fd(end) });
+        Ok(Self { out, into })
+    }
+
+    /// Moves what a socket has into the pipe, which is empty. 0: the peer has ended its stream.
+    pub fn fill(&self, socket: impl AsFd) -> io::Result<usize> {
+        splice(&socket, &self.into, PIPE_FILL_MAX)
+    }
+
+    /// Moves what a socket takes of the `held` bytes in the pipe.
+    pub fn drain(&self, socket: impl AsFd, held: usize) -> io::Result<usize> {
+        splice(&self.out, &socket, held)
+    }
+}
+
+fn splice(from: &impl AsFd, to: &impl AsFd, most: usize) -> io::Result<usize> {
+    let (from, to) = (from.as_fd().as_raw_fd(), to.as_fd().as_raw_fd());
+    let flags = libc::SPLICE_F_MOVE | libc::SPLICE_F_NONBLOCK;
+    // SAFETY: sockets and pipes have no offsets, so both pointers are null.
+    let count = unsafe {
+        libc::splice(
+            from,
+            std::ptr::null_mut(),
+            to,
+            std::ptr::null_mut(),
+            most,
+            flags,
+        )
+    };
+    usize::try_from(count).map_err(|_| io::Error::last_os_error())
+}
+
+const PIPE_FILL_MAX: usize = 1 << 20;
+
 /// Gives a listener a backlog that a burst of connections does not overflow (`std` gives 128).
 pub fn set_backlog(listener: &TcpListener, backlog: i32) -> io::Result<()> {
     // SAFETY: the call takes no pointer.
@@ -137,15 +185,25 @@ pub fn set_backlog(listener: &TcpListener, backlog: i32) -> io::Result<()> {
     Ok(())
 }
 
+/// Has this thread run on one CPU only.
+pub fn confine_this_thread(cpu: usize) -> io::Result<()> {
+    let set = set_of(cpu);
+    // SAFETY: `set` is a valid set of the size that is passed.
+    check(unsafe { libc::sched_setaffinity(0, size_of_val(&set), &set) })?;
+    Ok(())
+}
+
+fn set_of(cpu: usize) -> libc::cpu_set_t {
+    // SAFETY: an all-zero cpu_set_t is the empty set.
+    let mut set: libc::cpu_set_t = unsafe { mem::zeroed() };
+    // SAFETY: `set` is a valid set; the index is checked against its size by `CPU_SET`.
+    unsafe { libc::CPU_SET(cpu, &mut set) };
+    set
+}
+
 /// Makes a child that dies with the thread that starts it, and that runs on one CPU only if one is named.
 pub fn confine(command: &mut Command, cpu: Option<usize>) {
-    let cpus = cpu.map(|cpu| {
-        // SAFETY: an all-zero cpu_set_t is the empty set.
-        let mut set: libc::cpu_set_t = unsafe { mem::zeroed() };
-        // SAFETY: `set` is a valid set; the index is checked against its size by `CPU_SET`.
-        unsafe { libc::CPU_SET(cpu, &mut set) };
-        set
-    });
+    let cpus = cpu.map(set_of);
     let before_exec = move || {
         // SAFETY: the option takes an integer and no pointer.
         check(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) })?;

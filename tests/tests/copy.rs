@@ -287,7 +287,7 @@ fn stalled_connections_keep_few_pipes_and_no_one_from_being_served() {
                     let mut ends = Vec::new();
                     let mut tasks = Vec::new();
                     for _ in 0..STALLED {
-                        let ((client, a), (server, b)) = (pair(), pair());
+                        let ((client, a), (server, b)) = (narrow_pair(), narrow_pair());
                         tasks.push(spawn(relay(Kind::Net, a, b)));
                         ends.push((client, server));
                     }
@@ -340,14 +340,10 @@ fn copying_that_is_given_up_leaves_no_descriptor() {
             let before = fds_count();
             for round in 0..60 {
                 runtime.block_on(async {
-                    let ((client, a), (server, b)) = (pair(), pair());
+                    let ((client, a), (server, b)) = (narrow_pair(), narrow_pair());
                     let task = spawn(relay(KINDS[round % 2], a, b));
-                    spawn_blocking(move || {
-                        fill(&client);
-                        (client, server)
-                    })
-                    .await
-                    .unwrap();
+                    let ends = spawn_blocking(move || (fill(&client), client, server));
+                    let _ends = ends.await.unwrap();
                     task.cancel().await.unwrap_err();
                 });
             }
@@ -686,6 +682,19 @@ fn pair() -> (StdStream, TcpStream) {
     outer.set_write_timeout(Some(LIMIT)).unwrap();
     let (inner, _) = listener.accept().unwrap();
     (outer, TcpStream::from_std(inner).unwrap())
+}
+
+/// One whose sockets do not have room for megabytes.
+fn narrow_pair() -> (StdStream, TcpStream) {
+    let (outer, inner) = pair();
+    inner.set_send_buffer_size(64 << 10).unwrap();
+    inner.set_recv_buffer_size(256 << 10).unwrap();
+    let outer = TcpStream::from_std(outer).unwrap();
+    outer.set_send_buffer_size(256 << 10).unwrap();
+    outer.set_recv_buffer_size(64 << 10).unwrap();
+    let outer = outer.into_std();
+    outer.set_nonblocking(false).unwrap();
+    (outer, inner)
 }
 
 fn send_and_end(bytes: Bytes, stream: &StdStream, total: usize) {

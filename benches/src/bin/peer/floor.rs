@@ -3,6 +3,8 @@
 //! One thread, one buffer for all connections, level-triggered. Per echo it makes one `recv`, one `send`, and its share of
 //! an `epoll_wait`: what no server on epoll can go below. It is a complete server all the same: an answer that does not
 //! fit into the socket is kept, and the connection is not read on until it has left.
+//!
+//! For much data at a time there is a second form, in which each connection has a pipe and its bytes go through that.
 
 use std::io::{ErrorKind, Read, Result as IoResult, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -10,10 +12,10 @@ use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
 use wakeful_benches::cli::Result;
-use wakeful_benches::sys::{self, Epoll, Events, READABLE, WRITABLE};
+use wakeful_benches::sys::{self, Epoll, Events, Pipe, READABLE, WRITABLE};
 
-/// Serves until it is killed. Before it sleeps it polls for `spin`.
-pub(crate) fn serve(listen: SocketAddr, spin: Duration) -> Result<()> {
+/// Serves until it is killed, through pipes if `splices`. Before it sleeps it polls for `spin`.
+pub(crate) fn serve(listen: SocketAddr, spin: Duration, splices: bool) -> Result<()> {
     let listener =
         TcpListener::bind(listen).map_err(|error| format!("cannot listen on {listen}: {error}"))?;
     sys::set_backlog(&listener, BACKLOG)?;
@@ -22,6 +24,7 @@ pub(crate) fn serve(listen: SocketAddr, spin: Duration) -> Result<()> {
         epoll: Epoll::new()?,
         connections: Vec::new(),
         buffer: vec![0; BUFFER_BYTES],
+        splices,
     };
     floor.epoll.add(&listener, READABLE, LISTENER)?;
     super::announce(listener.local_addr()?);
@@ -45,10 +48,13 @@ struct Floor {
     /// reports a descriptor once and closing it takes it out of the epoll instance.
     connections: Vec<Option<Connection>>,
     buffer: Vec<u8>,
+    splices: bool,
 }
 
 struct Connection {
     stream: TcpStream,
+    /// With the number of bytes that are in it. While there are some, only writability is of interest.
+    pipe: Option<(Pipe, usize)>,
     /// What the socket did not take. While there is something, only writability is of interest.
     unsent: Vec<u8>,
 }
@@ -82,8 +88,10 @@ impl Floor {
             if index >= self.connections.len() {
                 self.connections.resize_with(index + 1, || None);
             }
+            let pipe = self.splices.then(Pipe::new).transpose()?;
             self.connections[index] = Some(Connection {
                 stream,
+                pipe: pipe.map(|pipe| (pipe, 0)),
                 unsent: Vec::new(),
             });
         }
@@ -93,7 +101,11 @@ impl Floor {
         let connection = self.connections[index]
             .as_mut()
             .ok_or("an event of a connection that is closed")?;
-        match connection.echo(&mut self.buffer) {
+        let echoed = match &mut connection.pipe {
+            Some((pipe, held)) => echo_through(pipe, held, &connection.stream),
+            None => connection.echo(&mut self.buffer),
+        };
+        match echoed {
             Ok(Next::Read) => {}
             Ok(Next::Change(interest)) => {
                 self.epoll
@@ -137,6 +149,31 @@ impl Connection {
         self.unsent.extend_from_slice(&buffer[sent..received]);
         Ok(Next::Change(WRITABLE))
     }
+}
+
+/// Fills the pipe, or drains it if there is still something in it.
+fn echo_through(pipe: &Pipe, held: &mut usize, stream: &TcpStream) -> IoResult<Next> {
+    let was_full = *held > 0;
+    if !was_full {
+        *held = match pipe.fill(stream) {
+            Ok(0) => return Ok(Next::Close),
+            Ok(count) => count,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Next::Read),
+            Err(error) => return Err(error),
+        };
+    }
+    while *held > 0 {
+        match pipe.drain(stream, *held) {
+            Ok(count) => *held -= count,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(match (was_full, *held > 0) {
+        (false, true) => Next::Change(WRITABLE),
+        (true, false) => Next::Change(READABLE),
+        (false, false) | (true, true) => Next::Read,
+    })
 }
 
 /// One `send`: as much as the socket takes, which may be nothing.

@@ -1,7 +1,7 @@
 //! The servers that ours is compared with, one process each.
 //!
 //! `peer floor` is the hand-written epoll loop, `peer tokio-current` and `peer tokio-multi` are the usual echo server on
-//! tokio. Each prints one line with its address as soon as it listens, and serves until it is killed.
+//! tokio, `peer tokio-large` that with a large buffer, and `peer tokio-proxy` a proxy. Each prints one line with its address as soon as it listens, and serves until it is killed.
 
 mod floor;
 mod tokio_echo;
@@ -23,9 +23,14 @@ fn run() -> Result<()> {
         return Ok(());
     };
     match options.kind {
-        Kind::Floor => floor::serve(options.listen, options.spin),
+        Kind::Floor => floor::serve(options.listen, options.spin, options.splices),
         Kind::TokioCurrent => tokio_echo::serve_current_thread(options.listen),
         Kind::TokioMulti => tokio_echo::serve_multi_thread(options.listen, options.workers),
+        Kind::TokioLarge => tokio_echo::serve_large(options.listen),
+        Kind::TokioProxy => {
+            let to = options.to.ok_or("a proxy needs `--to ADDRESS:PORT`")?;
+            tokio_echo::serve_proxy(options.listen, to)
+        }
     }
 }
 
@@ -39,12 +44,16 @@ struct Options {
     listen: SocketAddr,
     workers: usize,
     spin: Duration,
+    splices: bool,
+    to: Option<SocketAddr>,
 }
 
 enum Kind {
     Floor,
     TokioCurrent,
     TokioMulti,
+    TokioLarge,
+    TokioProxy,
 }
 
 impl Options {
@@ -53,6 +62,8 @@ impl Options {
         let mut listen = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut workers = 1;
         let mut spin_us = 0;
+        let mut splices = false;
+        let mut to = None;
 
         let mut parser = lexopt::Parser::from_env();
         while let Some(argument) = parser.next()? {
@@ -62,6 +73,8 @@ impl Options {
                         Some("floor") => Kind::Floor,
                         Some("tokio-current") => Kind::TokioCurrent,
                         Some("tokio-multi") => Kind::TokioMulti,
+                        Some("tokio-large") => Kind::TokioLarge,
+                        Some("tokio-proxy") => Kind::TokioProxy,
                         _ => return Err(WHICH.into()),
                     });
                 }
@@ -72,6 +85,8 @@ impl Options {
                 Long("spin-us") => {
                     spin_us = cli::number(&mut parser, "--spin-us", 0..=1_000_000)?;
                 }
+                Long("splice") => splices = true,
+                Long("to") => to = Some(cli::value(&mut parser, "--to", "ADDRESS:PORT")?),
                 Short('h') | Long("help") => return Ok(None),
                 other => return Err(format!("{}; `peer --help` helps", other.unexpected()).into()),
             }
@@ -81,13 +96,18 @@ impl Options {
             listen,
             workers,
             spin: Duration::from_micros(spin_us),
+            splices,
+            to,
         }))
     }
 }
 
-const WHICH: &str = "name one server: `floor`, `tokio-current` or `tokio-multi`";
+const WHICH: &str =
+    "name one server: `floor`, `tokio-current`, `tokio-multi`, `tokio-large` or `tokio-proxy`";
 
 const USAGE: &str = "\
-usage: peer floor         [--listen ADDRESS:PORT] [--spin-us N]   poll for N µs before sleeping
+usage: peer floor         [--listen ADDRESS:PORT] [--spin-us N] [--splice]   poll for N µs before sleeping; use pipes
        peer tokio-current [--listen ADDRESS:PORT]
-       peer tokio-multi   [--listen ADDRESS:PORT] [--workers N]";
+       peer tokio-multi   [--listen ADDRESS:PORT] [--workers N]
+       peer tokio-large   [--listen ADDRESS:PORT]   64 KiB for each connection in place of 4
+       peer tokio-proxy   [--listen ADDRESS:PORT] --to ADDRESS:PORT";
