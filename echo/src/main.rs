@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use wakeful::Builder;
 use wakeful::io::with_scratch;
-use wakeful::net::{TcpListener, TcpStream};
+use wakeful::net::{Copying, TcpListener, TcpStream};
 use wakeful::time::sleep;
 
 use args::ServeArgs;
@@ -35,13 +35,30 @@ use signals::Signals;
 async fn echo(mut stream: TcpStream, mut connection: Connection) -> io::Result<()> {
     while let Some(readable) = connection.unless_ending(stream.readable()).await {
         readable?;
-        let rest = match with_scratch(|buffer| send_back(&stream, buffer))? {
-            Sent::All => continue,
-            Sent::AllBut(rest) => rest,
+        match with_scratch(|buffer| send_back(&stream, buffer))? {
+            Sent::All => {}
             Sent::Last => return Ok(()),
-        };
-        stream.write_all(&rest).await?;
+            Sent::Much(rest) => {
+                stream.write_all(&rest).await?;
+                return Box::pin(echo_much(stream, connection)).await;
+            }
+        }
     }
+    take_leave(&mut stream).await
+}
+
+/// Goes on for a peer that sends more than a buffer at a time. It pays to leave those bytes with the kernel: measured with one
+/// connection that never rests, a loop as above has two thirds of the throughput.
+async fn echo_much(mut stream: TcpStream, mut connection: Connection) -> io::Result<()> {
+    let mut copying = Copying::new();
+    if let Some(end) = connection
+        .unless_ending(copying.run(&stream, &stream))
+        .await
+    {
+        end?;
+        return Ok(());
+    }
+    copying.write_rest(&stream).await?;
     take_leave(&mut stream).await
 }
 
@@ -72,24 +89,27 @@ async fn take_leave(stream: &mut TcpStream) -> io::Result<()> {
 fn send_back(stream: &TcpStream, buffer: &mut [u8]) -> io::Result<Sent> {
     let received = match stream.try_read(buffer) {
         Ok(0) => return Ok(Sent::Last),
-        Ok(count) => &buffer[..count],
+        Ok(count) => count,
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Sent::All),
         Err(error) => return Err(error),
     };
-    match stream.try_write(received) {
-        Ok(count) if count == received.len() => Ok(Sent::All),
-        Ok(count) => Ok(Sent::AllBut(received[count..].into())),
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-            Ok(Sent::AllBut(received.into()))
-        }
-        Err(error) => Err(error),
+    let written = match stream.try_write(&buffer[..received]) {
+        Ok(count) => count,
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+        Err(error) => return Err(error),
+    };
+    if written == received && received < buffer.len() {
+        Ok(Sent::All)
+    } else {
+        Ok(Sent::Much(buffer[written..received].into()))
     }
 }
 
 /// How much of what was received has been sent back.
 enum Sent {
     All,
-    AllBut(Box<[u8]>),
+    /// All but this, which may be nothing, and there is probably more where it came from.
+    Much(Box<[u8]>),
     /// All of it, and no more will come.
     Last,
 }

@@ -6,8 +6,9 @@
 //! How to read the numbers:
 //!
 //! - *Ratios* are medians over interleaved rounds of the ratio within a round; a server is a fresh process in each.
-//! - The client sends and receives as much as the server, so it is as busy. A server that uses less CPU per gigabyte than the
-//!   client cannot show it as throughput: that is what *CPU* is for, in seconds per gigabyte, summed over the rounds.
+//! - The client sends and receives as much as the server. Where it is *busy* to 90 % and more, a faster server could not have
+//!   shown it, and a ratio to it is marked `*` as client-bound. *CPU* still tells what the server needs: in seconds per gigabyte,
+//!   summed over the rounds.
 //! - Loopback copies once on each side whatever the server does; a network card does not, so `splice` saves a larger part of
 //!   the work there than here.
 
@@ -79,6 +80,8 @@ struct Series {
     name: &'static str,
     command: Command,
     gigabytes_per_second: Vec<f64>,
+    /// The part of the time that a core spent in the client.
+    client_busy: Vec<f64>,
     cpu: CpuTime,
     gigabytes: f64,
 }
@@ -150,13 +153,16 @@ impl Bench {
                 let mut pump = pump::Pump::new(into, out)?;
                 pump.run(bytes / 8)?; // warm-up
                 let before = CpuTime::of_process(server.pid())?;
-                let elapsed = pump.run(bytes)?;
+                let client_before = sys::own_cpu_time()?;
+                let elapsed = pump.run(bytes)?.as_secs_f64();
+                let client = sys::own_cpu_time()? - client_before;
                 series.cpu += CpuTime::of_process(server.pid())? - before;
                 let gigabytes = bytes as f64 / 1e9;
                 series.gigabytes += gigabytes;
                 series
-                    .gigabytes_per_second
-                    .push(gigabytes / elapsed.as_secs_f64());
+                    .client_busy
+                    .push(client.total_ns() as f64 / 1e9 / elapsed);
+                series.gigabytes_per_second.push(gigabytes / elapsed);
             }
         }
         println!(
@@ -173,6 +179,7 @@ impl Series {
             name,
             command,
             gigabytes_per_second: Vec::new(),
+            client_busy: Vec::new(),
             cpu: CpuTime::default(),
             gigabytes: 0.0,
         }
@@ -180,6 +187,15 @@ impl Series {
 
     fn median(&self) -> f64 {
         median(self.gigabytes_per_second.iter().copied())
+    }
+
+    fn client_busy(&self) -> f64 {
+        median(self.client_busy.iter().copied())
+    }
+
+    /// Behind a ratio of ours to another.
+    fn mark(&self) -> &'static str {
+        if self.client_busy() >= 0.9 { "*" } else { "" }
     }
 
     /// How many times the throughput of `other`.
@@ -198,13 +214,23 @@ impl Series {
 }
 
 fn table(all: &[Series], ours: &Series) -> Table {
-    let mut table = Table::new(["server", "GB/s", "server CPU s/GB", "ours ÷ it"]);
+    let mut table = Table::new([
+        "server",
+        "GB/s",
+        "client busy",
+        "CPU s/GB",
+        "ours ÷ it",
+        "its CPU ÷ ours",
+    ]);
+    let mark = ours.mark();
     for series in all {
         table.row(vec![
             series.name.to_owned(),
             format!("{:.2}", series.median()),
+            format!("{:.0} %", series.client_busy() * 100.0),
             format!("{:.3}", series.cpu_per_gigabyte()),
-            format!("{:.2}", ours.ratio(series)),
+            format!("{:.2}{mark}", ours.ratio(series)),
+            format!("{:.2}", series.cpu_per_gigabyte() / ours.cpu_per_gigabyte()),
         ]);
     }
     table
@@ -214,5 +240,9 @@ fn table(all: &[Series], ours: &Series) -> Table {
 fn verdict(ours: &Series, other: &Series, least: f64) {
     let ratio = ours.ratio(other);
     let kept = if ratio >= least { "kept" } else { "MISSED" };
-    println!("  at least {least} × {}: {ratio:.2}, {kept}", other.name);
+    println!(
+        "  at least {least} × {}: {ratio:.2}{}, {kept}",
+        other.name,
+        ours.mark()
+    );
 }

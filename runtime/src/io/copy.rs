@@ -13,7 +13,7 @@
 //!   while a writer has not taken all, exactly as much as that is: nothing at 10 000 idle connections, 64 KiB at most for a
 //!   peer that does not read.
 //! * **Before it waits for the reader it flushes** what it has written, or a writer with a buffer would keep it.
-//! * A turn of the loop takes a unit of the task's budget, so a reader that is always ready does not keep its worker.
+//! * Each turn of the loop takes a unit of the task's budget, so a reader that is always ready does not keep its worker.
 //! * What was copied is what the writer has taken. It is known however the copying ends.
 //!
 //! Rejected: a buffer per connection that grows while data flows and is given back when it rests. It saves the copy of the
@@ -185,7 +185,7 @@ impl<Copied: fmt::Debug + Send + Sync + 'static> From<CopyError<Copied>> for io:
 pub(crate) struct Transfer {
     copied: u64,
     /// What was read and the writer has not taken.
-    rest: Option<Rest>,
+    rest: Option<Box<Rest>>,
     /// Whether the last read filled the buffer.
     is_bulk: bool,
     /// Whether something was written since the writer was flushed.
@@ -251,31 +251,41 @@ impl Transfer {
         mut writer: impl AsyncWrite + Unpin,
     ) -> Poll<io::Result<()>> {
         while self.is_copying() {
+            ready!(poll_proceed(cx));
             ready!(self.poll_round(cx, &mut reader, &mut writer))?;
         }
         self.poll_end(cx, writer)
     }
 
-    /// Reads one time and writes all of that. To be called while it [is copying](Self::is_copying).
+    /// Writes what is left, or else reads one time and writes all of that. To be called while it
+    /// [is copying](Self::is_copying).
+    #[inline]
     pub(crate) fn poll_round(
         &mut self,
         cx: &mut Context<'_>,
         reader: impl AsyncRead + Unpin,
-        mut writer: impl AsyncWrite + Unpin,
+        writer: impl AsyncWrite + Unpin,
     ) -> Poll<io::Result<()>> {
-        match self.rest.take() {
-            None => {
-                ready!(poll_proceed(cx));
-                with_scratch(|buffer| self.poll_through(cx, reader, writer, buffer))
-            }
-            Some(mut rest) => {
-                let result = self.poll_write(cx, &mut writer, &rest.bytes, &mut rest.written);
-                if result.is_pending() {
-                    self.rest = Some(rest);
-                }
-                result
-            }
+        match self.rest {
+            None => with_scratch(|buffer| self.poll_through(cx, reader, writer, buffer)),
+            Some(_) => self.poll_rest(cx, writer),
         }
+    }
+
+    /// Writes what was read and not taken, if there is something.
+    pub(crate) fn poll_rest(
+        &mut self,
+        cx: &mut Context<'_>,
+        writer: impl AsyncWrite + Unpin,
+    ) -> Poll<io::Result<()>> {
+        let Some(mut rest) = self.rest.take() else {
+            return Poll::Ready(Ok(()));
+        };
+        let result = self.poll_write(cx, writer, &rest.bytes, &mut rest.written);
+        if result.is_pending() {
+            self.rest = Some(rest);
+        }
+        result
     }
 
     /// A round through `buffer`, which is empty again afterwards.
@@ -301,10 +311,10 @@ impl Transfer {
         let mut written = 0;
         let result = self.poll_write(cx, &mut writer, &buffer[..count], &mut written);
         if result.is_pending() {
-            self.rest = Some(Rest {
+            self.rest = Some(Box::new(Rest {
                 bytes: buffer[written..count].into(),
                 written: 0,
-            });
+            }));
         }
         result
     }

@@ -260,18 +260,23 @@ impl<T: StreamSocket> ByteStream<T> {
         }
     }
 
-    /// Ends one direction or both. On a connection that is gone there is nothing left to end.
+    /// Ends one direction or both.
     pub(super) fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        match self.socket().shutdown(how) {
-            Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
-            result => result,
-        }
+        shut_down(self.socket(), how)
     }
 }
 
 impl<T> From<AsyncFd<Socket>> for ByteStream<T> {
     fn from(io: AsyncFd<Socket>) -> Self {
         Self(io, PhantomData)
+    }
+}
+
+/// Ends one direction or both. On a connection that is gone there is nothing left to end.
+pub(super) fn shut_down(socket: &Socket, how: Shutdown) -> io::Result<()> {
+    match socket.shutdown(how) {
+        Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
+        result => result,
     }
 }
 
@@ -580,7 +585,7 @@ pub(super) use stream_operations;
 #[inline]
 fn recv<T: StreamSocket>(socket: &Socket, buffer: &mut [u8]) -> Try<usize> {
     let room = buffer.len();
-    of_read::<T>(socket.recv(buffer), room)
+    of_read(T::READ_TO_END, socket.recv(buffer), room)
 }
 
 fn recv_vectored<T: StreamSocket>(
@@ -588,12 +593,12 @@ fn recv_vectored<T: StreamSocket>(
     buffers: &mut [IoSliceMut<'_>],
     room: usize,
 ) -> Try<usize> {
-    of_read::<T>(socket.recv_vectored(buffers), room)
+    of_read(T::READ_TO_END, socket.recv_vectored(buffers), room)
 }
 
 #[inline]
-fn of_read<T: StreamSocket>(result: io::Result<usize>, room: usize) -> Try<usize> {
-    if T::READ_TO_END {
+pub(super) fn of_read(reads_to_end: bool, result: io::Result<usize>, room: usize) -> Try<usize> {
+    if reads_to_end {
         Try::of_transfer(result, room)
     } else {
         Try::of(result)

@@ -18,11 +18,14 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::net::Shutdown;
+use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use futures_io::{AsyncRead, AsyncWrite};
 
-use super::byte_stream::{ByteStream, StreamSocket};
+use self::sealed::SocketIo;
+use super::byte_stream::{ByteStream, StreamSocket, of_read, shut_down};
 use crate::io::{AsyncFd, AtEnd, CopyError, LentPipe, Transfer, Try, both};
 use crate::reactor::Interest;
 use crate::sys::pipe::is_refusal;
@@ -40,7 +43,7 @@ use crate::sys::socket::Socket;
 ///
 /// # Cancel safety
 ///
-/// Not safe: bytes that were read and not yet written when the future was dropped are lost.
+/// Not safe: bytes that were read and not yet written when the future was dropped are lost. [`Copying`] keeps them.
 ///
 /// # Examples
 ///
@@ -66,16 +69,13 @@ use crate::sys::socket::Socket;
 /// })
 /// # }
 /// ```
-pub fn copy<R, W>(mut from: R, mut to: W) -> impl Future<Output = Result<u64, CopyError>>
+pub fn copy<R, W>(from: R, to: W) -> impl Future<Output = Result<u64, CopyError>>
 where
     R: SocketRead,
     W: SocketWrite,
 {
-    let mut direction = Direction::new(AtEnd::Flush);
-    poll_fn(move |cx| {
-        let result = ready!(direction.poll(cx, &mut from, &mut to));
-        Poll::Ready(CopyError::or_count(result, direction.copied()))
-    })
+    let mut copying = Copying::new();
+    poll_fn(move |cx| copying.poll_run(cx, from.socket_io(), to.socket_io()))
 }
 
 /// Copies from `a` to `b` and from `b` to `a`, until both have ended, and returns how many bytes went each way.
@@ -113,18 +113,18 @@ where
 /// }
 /// ```
 pub fn copy_bidirectional<A, B>(
-    mut a: A,
-    mut b: B,
+    a: A,
+    b: B,
 ) -> impl Future<Output = Result<(u64, u64), CopyError<(u64, u64)>>>
 where
     A: SocketRead + SocketWrite,
     B: SocketRead + SocketWrite,
 {
-    let mut there = Direction::new(AtEnd::Close);
-    let mut back = Direction::new(AtEnd::Close);
+    let mut there = Copying::with_end(AtEnd::Close);
+    let mut back = Copying::with_end(AtEnd::Close);
     poll_fn(move |cx| {
-        let there_ended = there.poll(cx, &mut a, &mut b);
-        let back_ended = back.poll(cx, &mut b, &mut a);
+        let there_ended = there.poll(cx, a.socket_io(), b.socket_io());
+        let back_ended = back.poll(cx, b.socket_io(), a.socket_io());
         let result = ready!(both(there_ended, back_ended));
         Poll::Ready(CopyError::or_count(result, (there.copied(), back.copied())))
     })
@@ -158,23 +158,89 @@ pub(super) mod sealed {
         }
     }
 
-    /// A socket that waits, in a form that a public trait may mention.
-    #[derive(Debug)]
-    pub struct SocketIo<'a>(pub(in crate::net) &'a AsyncFd<Socket>);
+    /// A socket that waits, in a form that a public trait may mention: what all the types that lead to it come down to.
+    #[derive(Copy, Clone, Debug)]
+    pub struct SocketIo<'a> {
+        pub(super) io: &'a AsyncFd<Socket>,
+        /// See [`StreamSocket::READ_TO_END`].
+        pub(super) reads_to_end: bool,
+    }
 
     impl<'a, T: StreamSocket> From<&'a ByteStream<T>> for SocketIo<'a> {
         fn from(bytes: &'a ByteStream<T>) -> Self {
-            Self(bytes.io())
+            Self {
+                io: bytes.io(),
+                reads_to_end: T::READ_TO_END,
+            }
         }
     }
 }
 
-/// One direction, between two polls.
+impl AsyncRead for SocketIo<'_> {
+    #[inline]
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        let (reads_to_end, room) = (self.reads_to_end, buffer.len());
+        let recv = |socket: &Socket| of_read(reads_to_end, socket.recv(buffer), room);
+        self.io.poll_io(Interest::Readable, None, cx, recv)
+    }
+}
+
+impl AsyncWrite for SocketIo<'_> {
+    #[inline]
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let send = |socket: &Socket| Try::of_transfer(socket.send(bytes), bytes.len());
+        self.io.poll_io(Interest::Writable, None, cx, send)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(())) // what is written is with the kernel
+    }
+
+    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(shut_down(self.io.get_ref(), Shutdown::Write))
+    }
+}
+
+/// One direction of copying that can be interrupted and taken up again.
+///
+/// [`copy`] for those who may stop waiting: what was read and not yet written is here, and not in the future, so nothing is
+/// lost when that is dropped. Dropped itself, it loses them.
+///
+/// # Examples
+///
+/// ```
+/// # fn main() -> std::io::Result<()> {
+/// use std::time::Duration;
+/// use wakeful::net::{Copying, TcpListener, TcpStream};
+/// use wakeful::time::timeout;
+///
+/// wakeful::block_on(async {
+///     let listener = TcpListener::bind("127.0.0.1:0")?;
+///     let mut client = TcpStream::connect(listener.local_addr()?).await?;
+///     let (server, _) = listener.accept().await?;
+///     client.write_all(b"hello").await?;
+///
+///     let mut echo = Copying::new();
+///     let late = timeout(Duration::from_millis(5), echo.run(&server, &server)).await;
+///     assert!(late.is_err() && echo.copied() == 5);
+///     echo.write_rest(&server).await?; // here, nothing is left
+///     Ok(())
+/// })
+/// # }
+/// ```
 #[derive(Debug)]
-struct Direction {
+pub struct Copying {
     transfer: Transfer,
     way: Way,
-    /// Has something in it, except while this is being polled.
+    /// Has something in it, or is to be filled in the same poll.
     pipe: Option<LentPipe>,
 }
 
@@ -186,8 +252,13 @@ enum Way {
     MemoryForGood,
 }
 
-impl Direction {
-    fn new(at_end: AtEnd) -> Self {
+impl Copying {
+    /// Nothing is copied yet.
+    pub fn new() -> Self {
+        Self::with_end(AtEnd::Flush)
+    }
+
+    fn with_end(at_end: AtEnd) -> Self {
         Self {
             transfer: Transfer::new(at_end),
             way: Way::Memory,
@@ -195,22 +266,79 @@ impl Direction {
         }
     }
 
-    fn copied(&self) -> u64 {
+    /// How many bytes have been copied so far.
+    pub fn copied(&self) -> u64 {
         self.transfer.copied()
+    }
+
+    /// Copies what `from` has, until its end, to `to`. Returns how many bytes have been copied in all.
+    ///
+    /// Meant to be called with the same sockets each time.
+    ///
+    /// # Errors
+    ///
+    /// As for [`copy`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: what was read and not yet written stays here, and the next call begins with it.
+    pub fn run<R, W>(&mut self, from: R, to: W) -> impl Future<Output = Result<u64, CopyError>>
+    where
+        R: SocketRead,
+        W: SocketWrite,
+    {
+        poll_fn(move |cx| self.poll_run(cx, from.socket_io(), to.socket_io()))
+    }
+
+    /// Writes what was read and is not written yet, and reads no more. Returns how many bytes have been copied in all.
+    ///
+    /// # Errors
+    ///
+    /// Those of writing, with the number of bytes that were copied by then.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: what is not written yet stays here.
+    pub fn write_rest<W: SocketWrite>(
+        &mut self,
+        to: W,
+    ) -> impl Future<Output = Result<u64, CopyError>> {
+        poll_fn(move |cx| {
+            let result = ready!(self.poll_rest(cx, to.socket_io()));
+            Poll::Ready(CopyError::or_count(result, self.copied()))
+        })
+    }
+
+    fn poll_rest(&mut self, cx: &mut Context<'_>, to: SocketIo<'_>) -> Poll<io::Result<()>> {
+        ready!(self.transfer.poll_rest(cx, to))?;
+        match self.pipe.take() {
+            Some(pipe) => self.poll_drain(cx, pipe, to),
+            None => Poll::Ready(Ok(())),
+        }
+    }
+
+    fn poll_run(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: SocketIo<'_>,
+        to: SocketIo<'_>,
+    ) -> Poll<Result<u64, CopyError>> {
+        let result = ready!(self.poll(cx, from, to));
+        Poll::Ready(CopyError::or_count(result, self.copied()))
     }
 
     /// Copies to the end. Once it has returned `Ok` it always does.
     fn poll(
         &mut self,
         cx: &mut Context<'_>,
-        mut from: impl SocketRead,
-        mut to: impl SocketWrite,
+        from: SocketIo<'_>,
+        to: SocketIo<'_>,
     ) -> Poll<io::Result<()>> {
         while self.transfer.is_copying() {
             if self.way == Way::Pipe || self.pipe.is_some() {
-                ready!(self.poll_through_pipe(cx, from.socket_io().0, to.socket_io().0))?;
+                ready!(self.poll_through_pipe(cx, from, to))?;
             } else {
-                ready!(self.transfer.poll_round(cx, &mut from, &mut to))?;
+                ready!(self.transfer.poll_round(cx, from, to))?;
                 if self.transfer.is_bulk() && self.way == Way::Memory {
                     self.way = Way::Pipe;
                 }
@@ -223,8 +351,8 @@ impl Direction {
     fn poll_through_pipe(
         &mut self,
         cx: &mut Context<'_>,
-        from: &AsyncFd<Socket>,
-        to: &AsyncFd<Socket>,
+        from: SocketIo<'_>,
+        to: SocketIo<'_>,
     ) -> Poll<io::Result<()>> {
         let Some(mut pipe) = self.pipe.take().or_else(LentPipe::take) else {
             self.way = Way::Memory; // until the next large read
@@ -232,7 +360,7 @@ impl Direction {
         };
         if pipe.is_empty() {
             let fill = |socket: &Socket| Try::of(pipe.fill(socket));
-            match ready!(from.poll_io(Interest::Readable, None, cx, fill)) {
+            match ready!(from.io.poll_io(Interest::Readable, None, cx, fill)) {
                 Ok(0) => {
                     self.transfer.end();
                     return Poll::Ready(Ok(()));
@@ -246,9 +374,19 @@ impl Direction {
                 Err(error) => return Poll::Ready(Err(error)),
             }
         }
+        self.poll_drain(cx, pipe, to)
+    }
+
+    /// Drains a pipe. As long as it is filled it is kept here, and afterwards if it is to be filled again.
+    fn poll_drain(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut pipe: LentPipe,
+        to: SocketIo<'_>,
+    ) -> Poll<io::Result<()>> {
         while !pipe.is_empty() {
             let drain = |socket: &Socket| Try::of(pipe.drain(socket));
-            match to.poll_io(Interest::Writable, None, cx, drain)? {
+            match to.io.poll_io(Interest::Writable, None, cx, drain)? {
                 Poll::Ready(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Poll::Ready(count) => self.transfer.add_copied(count),
                 Poll::Pending => {
@@ -258,9 +396,15 @@ impl Direction {
             }
         }
         if self.way == Way::Pipe {
-            self.pipe = Some(pipe); // for the next round, or to be given back by that
+            self.pipe = Some(pipe);
         }
         Poll::Ready(Ok(()))
+    }
+}
+
+impl Default for Copying {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

@@ -60,7 +60,7 @@ mod udp;
 mod unix;
 
 pub use self::accept::Incoming;
-pub use self::copy::{SocketRead, SocketWrite, copy, copy_bidirectional};
+pub use self::copy::{Copying, SocketRead, SocketWrite, copy, copy_bidirectional};
 pub use self::datagram::Received;
 pub use self::half::{
     OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError, StreamReader, StreamWriter, WriteHalf,
