@@ -10,6 +10,9 @@
 //! the standard library, which no plan reaches.
 #![cfg(wakeful_sim)]
 
+#[path = "faults/copying.rs"] // what lies in `tests/` itself would be a test of its own
+mod copying;
+
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream as StdStream};
 use std::os::fd::AsFd;
