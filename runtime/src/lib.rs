@@ -30,12 +30,16 @@
 //! * Channels, locks and the like are not here: those of `futures`, `async-channel`, `async-lock` and tokio's `sync` run on this
 //!   runtime as they are.
 //!
-//! Dropping a future cancels what it was doing. Every async method says what that means for it, under *Cancel safety*.
+//! Dropping a future cancels what it was doing. Every async method says what that means for it, under *Cancel safety*, and
+//! [`cancel_safety`] is a table of all.
 //!
 //! [`architecture`] is one page on how it works inside.
 
 #[doc = include_str!("../ARCHITECTURE.md")]
 pub mod architecture {}
+
+#[doc = include_str!("../CANCEL_SAFETY.md")]
+pub mod cancel_safety {}
 
 pub mod io;
 pub mod net;
