@@ -8,12 +8,13 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::rc::Rc;
 use std::time::Duration;
 
-use wakeful::io::AsyncFd;
+use wakeful::io::{AsyncFd, CopyError};
 use wakeful::net::inherited::Inherited;
 use wakeful::net::{
-    Addresses, Datagram, Incoming, Keepalive, OwnedReadHalf, OwnedWriteHalf, PeerCredentials,
-    ReadHalf, Received, RecvBatch, ReuniteError, SentSegments, TcpListener, TcpSocket, TcpStream,
-    UdpSocket, UnixDatagram, UnixListener, UnixStream, WithFds, WriteHalf, lookup_host,
+    Addresses, Copying, Datagram, Incoming, Keepalive, OwnedReadHalf, OwnedWriteHalf,
+    PeerCredentials, ReadHalf, Received, RecvBatch, ReuniteError, SentSegments, TcpListener,
+    TcpSocket, TcpStream, UdpSocket, UnixDatagram, UnixListener, UnixStream, WithFds, WriteHalf,
+    lookup_host,
 };
 use wakeful::signal::{Signal, SignalKind, ctrl_c};
 use wakeful::{
@@ -117,6 +118,9 @@ is!(WriteHalf<'static, UnixStream>: Send, Sync, Unpin);
 is!(ReuniteError<UnixStream>: Send, Sync, Unpin, std::error::Error);
 is!(WithFds: Send, Sync, Unpin);
 is!(PeerCredentials: Send, Sync, Unpin, Copy);
+is!(Copying: Send, Sync, Unpin, Default);
+is!(CopyError: Send, Sync, Unpin, std::error::Error);
+is!(std::io::Error: From<CopyError>, From<CopyError<(u64, u64)>>);
 
 is!(Signal: Send, Sync, Unpin);
 is!(SignalKind: Send, Sync, Unpin, Copy, std::hash::Hash, UnwindSafe, RefUnwindSafe);
@@ -125,6 +129,15 @@ is!(SignalKind: Send, Sync, Unpin, Copy, std::hash::Hash, UnwindSafe, RefUnwindS
 const _: fn() = || {
     fn check(_: impl Future + Send + 'static) {}
     check(async { wakeful::yield_now().await });
+    fn check_copying(mut a: TcpStream, mut b: TcpStream) {
+        check(async move {
+            let _ = wakeful::io::copy(&mut a, &mut b).await;
+            let _ = wakeful::io::copy_bidirectional(&mut a, &mut b).await;
+            let _ = wakeful::net::copy(&mut a, &mut b).await;
+            wakeful::net::copy_bidirectional(&mut a, &mut b).await
+        });
+    }
+    let _ = check_copying;
     check(async { wakeful::spawn(async {}).await });
     check(async { wakeful::spawn(async {}).cancel().await });
     check(async { ctrl_c().await });
