@@ -44,7 +44,7 @@ async fn echo(mut stream: TcpStream, mut connection: Connection) -> io::Result<(
             }
         }
     }
-    take_leave(&mut stream).await
+    Box::pin(take_leave(&mut stream)).await // what comes but once takes no room in each connection until then
 }
 
 /// Goes on for a peer that sends more than a buffer at a time. It pays to leave those bytes with the kernel: measured with one
