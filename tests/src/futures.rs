@@ -1,6 +1,7 @@
 //! Futures that do one odd thing.
 
-use std::pin::Pin;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::task::{Context, Poll, Wake, Waker};
@@ -25,17 +26,36 @@ impl Future for Parked {
     }
 }
 
-/// Polls a fresh future each time, and drops it when it is pending, until one is ready. The test has the crate `futures`.
+/// Polls `future` until it resolves, or drops it at this of its awaits: 1 is the first.
+pub async fn given_up_at<F: Future>(at: usize, future: F) -> Option<F::Output> {
+    let mut future = pin!(future);
+    let mut awaits_left = at;
+    poll_fn(|cx| match future.as_mut().poll(cx) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending => {
+            awaits_left -= 1;
+            match awaits_left {
+                0 => Poll::Ready(None),
+                _ => Poll::Pending,
+            }
+        }
+    })
+    .await
+}
+
+/// Makes a future anew each time, and drops it at its first, second or third await, until one resolves.
 #[macro_export]
 macro_rules! impatiently {
-    ($future:expr) => {
+    ($future:expr) => {{
+        let mut round = 0;
         loop {
-            if let ::std::task::Poll::Ready(output) = ::futures::poll!(::std::pin::pin!($future)) {
+            if let Some(output) = $crate::futures::given_up_at(1 + round % 3, $future).await {
                 break output;
             }
+            round += 1;
             ::wakeful::yield_now().await;
         }
-    };
+    }};
 }
 
 /// Yields so many times.

@@ -8,10 +8,11 @@
 //! | [`watchdog`] | a test that hangs fails, with a message |
 //! | [`runtimes`] | the same test on runtimes of several sizes, each checked for leftovers |
 //! | [`drops`] | how often something was dropped, and on which thread |
-//! | [`futures`] | futures that do one odd thing |
+//! | [`futures`] | futures that do one odd thing, and giving futures up |
 //! | [`process`] | threads, descriptors, memory and CPU time of a process; a process of its own for a test |
 //! | [`server`] | the `echo` binary or an example, built and running as a process of its own |
 //! | [`tcp`] | both ends of a connection |
+//! | [`unix`] | a Unix listener without room |
 //! | [`tls`] | a client that trusts one certificate |
 //! | [`bytes`] | what is sent through connections, and comparing what comes back |
 
@@ -23,6 +24,7 @@ pub mod runtimes;
 pub mod server;
 pub mod tcp;
 pub mod tls;
+pub mod unix;
 pub mod watchdog;
 
 pub use bytes::Bytes;

@@ -1,8 +1,5 @@
 //! Unix sockets, as a program on the runtime uses them.
-#![expect(
-    unsafe_code,
-    reason = "backlogs, locks and limits are changed by libc only"
-)]
+#![expect(unsafe_code, reason = "locks and limits are changed by libc only")]
 
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, ErrorKind, IoSlice, IoSliceMut, Read, Write};
@@ -29,6 +26,7 @@ use wakeful::net::{
 use wakeful::yield_now;
 use wakeful_tests::process::fds_count;
 use wakeful_tests::server::example;
+use wakeful_tests::unix::small_listener;
 use wakeful_tests::watchdog::LIMIT;
 use wakeful_tests::{Bytes, alone, impatiently, on_workers, within, yields};
 
@@ -992,14 +990,6 @@ async fn through(stream: UnixStream, bytes: Bytes, total: usize) {
     }
     writing.await.unwrap();
     assert!(received == bytes.take(total));
-}
-
-/// A listener with next to no backlog.
-fn small_listener(path: &Path) -> UnixListener {
-    let listener = StdListener::bind(path).unwrap();
-    // SAFETY: the call touches no memory of ours.
-    assert_eq!(unsafe { libc::listen(listener.as_raw_fd(), 1) }, 0);
-    UnixListener::from_std(listener).unwrap()
 }
 
 /// Makes a name whose owner is gone.
