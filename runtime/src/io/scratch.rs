@@ -42,38 +42,43 @@ use std::cell::Cell;
 /// ```
 #[inline]
 pub fn with_scratch<R>(use_buffer: impl FnOnce(&mut [u8]) -> R) -> R {
-    let mut lent = Lent::take();
-    use_buffer(&mut lent.0)
-}
-
-/// A buffer on loan. Goes back when dropped, in a panic too.
-struct Lent(Box<[u8]>);
-
-impl Lent {
-    #[inline]
-    fn take() -> Self {
-        // In the destructors of a dying thread the place may be gone.
-        let spare = SPARE.try_with(Cell::take).ok().flatten();
-        Self(spare.unwrap_or_else(allocate))
+    let mut lent = Lent(Some(take()));
+    match &mut lent.0 {
+        Some(buffer) => use_buffer(&mut buffer[..]),
+        None => unreachable!("it goes back with the drop"),
     }
 }
+
+/// Its length is in its type, so that what a closure asks of it is known when it is compiled.
+type Buffer = Box<[u8; SCRATCH_BYTES]>;
+
+/// A buffer on loan. Goes back when dropped, in a panic too.
+struct Lent(Option<Buffer>);
 
 impl Drop for Lent {
     #[inline]
     fn drop(&mut self) {
-        let buffer = std::mem::take(&mut self.0);
-        let replaced = SPARE.try_with(|spare| spare.replace(Some(buffer)));
+        let buffer = self.0.take();
+        let replaced = SPARE.try_with(|spare| spare.replace(buffer));
         drop(replaced);
     }
 }
 
+#[inline]
+fn take() -> Buffer {
+    // In the destructors of a dying thread the place may be gone.
+    let spare = SPARE.try_with(Cell::take).ok().flatten();
+    spare.unwrap_or_else(allocate)
+}
+
 #[cold]
-fn allocate() -> Box<[u8]> {
-    vec![0; SCRATCH_BYTES].into_boxed_slice()
+fn allocate() -> Buffer {
+    let buffer = vec![0; SCRATCH_BYTES].into_boxed_slice();
+    buffer.try_into().expect("it has this length")
 }
 
 thread_local! {
-    static SPARE: Cell<Option<Box<[u8]>>> = const { Cell::new(None) };
+    static SPARE: Cell<Option<Buffer>> = const { Cell::new(None) };
 }
 
 /// As much as one system call moves on loopback in bulk; more brings little and leaves the second-level cache.
