@@ -349,7 +349,7 @@ pub(crate) type Receiver<S> = fn() -> (S, Sending);
 pub(crate) type Sending = Box<dyn Fn(&[u8]) + Send + Sync>;
 
 pub(crate) fn udp() -> (UdpSocket, Sending) {
-    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let peer = UdpStd::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     peer.connect(socket.local_addr().unwrap()).unwrap();
     (
@@ -406,7 +406,7 @@ pub(crate) fn udp_towards() -> (UdpSocket, SocketAddr, Receive) {
     let peer = UdpStd::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     peer.set_read_timeout(Some(LIMIT)).unwrap();
     let address = peer.local_addr().unwrap();
-    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     socket.connect(address).unwrap();
     let receive = move |buffer: &mut [u8]| peer.recv(buffer).unwrap();
     (socket, address, Box::new(receive))
