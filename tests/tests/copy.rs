@@ -312,8 +312,8 @@ fn idle_pairs_cost_no_memory_for_data_and_no_pipes() {
                     let ends = spawn_blocking(move || {
                         for (client, server) in &ends {
                             thread::scope(|scope| {
-                                scope.spawn(|| Bytes(1).send(client, 500_000, 1 << 16).unwrap());
-                                Bytes(1).expect(server, 500_000, 1 << 16).unwrap();
+                                scope.spawn(|| Bytes(1).send(client, 150_000, 1 << 16).unwrap());
+                                Bytes(1).expect(server, 150_000, 1 << 16).unwrap();
                             });
                         }
                         ends
