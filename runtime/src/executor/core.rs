@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::task::Waker;
 use std::time::Duration;
 
+use super::contention::Contention;
 use super::polling::{BusyPoll, Polling};
 use super::queue::{LocalQueue, Stealer};
 use super::shared::Remote;
@@ -36,8 +37,9 @@ pub(crate) struct Core {
     /// 1 while polls are slow, else [`POLLS_PER_LOOK`].
     look_every: Cell<u32>,
     visited_at: Cell<Duration>,
-    /// When the worker may give its CPU away again.
-    gives_way_from: Cell<Duration>,
+    /// A single worker leaves the other CPUs to the senders.
+    gives_way: bool,
+    pub(super) contention: Contention,
     /// How many nanoseconds a poll takes at present, on average.
     poll_nanos: Cell<u64>,
     /// What turns of a reactor fill; kept for its memory.
@@ -76,11 +78,8 @@ impl Core {
             look_at_polls: Cell::new(POLLS_PER_LOOK),
             look_every: Cell::new(POLLS_PER_LOOK),
             visited_at: Cell::new(clock::now()),
-            gives_way_from: Cell::new(if workers_count > 1 {
-                Duration::ZERO
-            } else {
-                Duration::MAX // a single worker leaves the other CPUs to the senders
-            }),
+            gives_way: workers_count > 1,
+            contention: Contention::new(),
             poll_nanos: Cell::new(WAKE_NANOS), // until it is known, any task is worth a helper
             harvest: RefCell::new(Harvest::new()),
             siblings: Siblings::new(index, workers_count),
@@ -163,16 +162,7 @@ impl Core {
     /// Whether the worker should give its CPU away before it sleeps; see `Worker::give_way`.
     #[inline]
     pub(super) fn may_give_way(&self) -> bool {
-        self.polls.get() > 1 && self.gives_way_from.get() <= self.visited_at.get()
-    }
-
-    /// The CPU was given away at `since`, and the worker has visited its reactor again. Somebody who keeps it for long does
-    /// not send messages but computes, and is not given it again soon.
-    pub(super) fn note_way_given(&self, since: Duration) {
-        let back = self.visited_at.get();
-        if back.saturating_sub(since) >= ABSENCE_MAX {
-            self.gives_way_from.set(back + GREED_REMEMBERED);
-        }
+        self.gives_way && self.polls.get() > 1 && !self.contention.is_known(self.visited_at.get())
     }
 
     /// A visit has been made; says when.
@@ -208,13 +198,6 @@ const VISIT_INTERVAL: Duration = Duration::from_micros(200);
 
 /// What it takes to wake a thread that sleeps, on a virtual machine.
 const WAKE_NANOS: u64 = 1_000_000;
-
-/// Longer than those who send messages keep a CPU: by then it is the scheduler's time slice that ended.
-const ABSENCE_MAX: Duration = Duration::from_millis(4);
-
-/// With a thread that computes on each CPU, never to give way again costs nothing and to give way always a tenth of the
-/// throughput; without such threads it is the other way round. This is right for both.
-const GREED_REMEMBERED: Duration = Duration::from_millis(10);
 
 /// Reading the clock costs 20 to 30 ns, about as much as a short poll.
 const POLLS_PER_LOOK: u32 = 16;

@@ -44,6 +44,7 @@ mod block_on;
 mod budget;
 mod builder;
 mod clock;
+mod contention;
 mod context;
 mod core;
 mod group;

@@ -15,8 +15,8 @@
 //!
 //! What others need comes first:
 //!
-//! * Between two looks the worker gives its CPU away (`sched_yield`). If it does not get it back soon, somebody computes there,
-//!   and it does not poll for a while.
+//! * At each look the worker gives its CPU away (`sched_yield`). If it does not get it back soon, somebody computes there, and
+//!   it does not poll for a while ([`super::contention`]).
 //! * At most as many workers poll as leave one CPU to everybody else ([`Pollers`]), though one may always.
 //! * On a machine with one CPU nobody polls, nor under a CPU quota (cgroup), where the time would be missing later.
 
@@ -53,8 +53,6 @@ impl Default for BusyPoll {
 pub(super) struct Polling {
     mode: BusyPoll,
     window: Cell<Duration>,
-    /// Somebody else needs the CPU until then.
-    rests_until: Cell<Duration>,
 }
 
 impl Polling {
@@ -62,7 +60,6 @@ impl Polling {
         Self {
             mode,
             window: Cell::new(Duration::ZERO),
-            rests_until: Cell::new(Duration::ZERO),
         }
     }
 
@@ -80,11 +77,6 @@ impl Polling {
         self.mode == BusyPoll::Always
     }
 
-    /// Whether it is too soon to poll again at `now`.
-    pub(super) fn rests(&self, now: Duration) -> bool {
-        now < self.rests_until.get()
-    }
-
     /// The worker has slept until `now`.
     pub(super) fn note_sleep(&self, slept: Duration) {
         let BusyPoll::Adaptive(window_max) = self.mode else {
@@ -95,15 +87,6 @@ impl Polling {
         } else {
             Duration::ZERO
         });
-    }
-
-    /// Between two looks the worker was away from `before` until `now`. Whether it should go on.
-    pub(super) fn may_go_on(&self, before: Duration, now: Duration) -> bool {
-        let is_alone = now.saturating_sub(before) < ABSENCE_MAX || self.never_sleeps();
-        if !is_alone {
-            self.rests_until.set(now + REST);
-        }
-        is_alone
     }
 }
 
@@ -159,12 +142,6 @@ const WINDOW_MIN: Duration = Duration::from_micros(10);
 /// How long one who never sleeps polls before it looks at everything again.
 const ROUND: Duration = Duration::from_micros(50);
 
-/// Longer than others who only send and receive keep the CPU.
-const ABSENCE_MAX: Duration = Duration::from_micros(500);
-
-/// How long not to poll where somebody computes on the same CPU.
-const REST: Duration = Duration::from_millis(10);
-
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
@@ -191,16 +168,6 @@ mod tests {
         let none = Polling::new(BusyPoll::Adaptive(Duration::ZERO));
         none.note_sleep(Duration::ZERO);
         assert_eq!(none.window(), None);
-    }
-
-    #[test]
-    fn who_loses_the_cpu_while_it_polls_rests() {
-        let polling = Polling::new(BusyPoll::default());
-        let begun = Duration::from_secs(9);
-        assert!(polling.may_go_on(begun, begun + US * 20) && !polling.rests(begun + US * 20));
-        let back = begun + ABSENCE_MAX;
-        assert!(!polling.may_go_on(begun, back) && polling.rests(back));
-        assert!(!polling.rests(back + REST));
     }
 
     #[test]

@@ -261,7 +261,8 @@ impl Worker {
         let since = self.core().note_pause();
         thread::yield_now();
         self.turn(Some(Duration::ZERO));
-        self.core().note_way_given(since);
+        let core = self.core();
+        core.contention.note_way_given(since, core.visited_at());
         self.ask_for_help(&self.core());
     }
 
@@ -275,31 +276,26 @@ impl Worker {
     #[cold]
     fn poll_for(&self, window: Duration) -> bool {
         let begun = self.core().note_pause();
-        if self.core().polling.rests(begun) {
+        if self.core().contention.is_known(begun) && !self.core().polling.never_sleeps() {
             return false;
         }
         let Some(_poller) = self.shared().pollers.enter() else {
             return false;
         };
-        let (mut before, mut looks) = (begun, 0_u32);
+        let mut before = begun;
         loop {
-            looks += 1;
-            if looks.is_multiple_of(LOOKS_PER_YIELD) {
-                thread::yield_now();
-            }
+            thread::yield_now();
             self.turn(Some(Duration::ZERO));
+            let core = self.core();
+            let now = core.visited_at();
+            let is_alone = core.contention.note_way_given(before, now);
             if self.remote().parker.is_notified() {
                 return false; // it does not sleep then: the notification is taken where sleeps begin
             }
-            let core = self.core();
             if self.has_work_at_hand(&core) {
                 return true;
             }
-            let now = core.visited_at();
-            if !core.polling.may_go_on(before, now) {
-                return false;
-            }
-            if now.saturating_sub(begun) >= window {
+            if !is_alone || now.saturating_sub(begun) >= window {
                 return core.polling.never_sleeps(); // it looks at everything, and polls again
             }
             before = now;
@@ -484,9 +480,6 @@ impl Worker {
         &self.remote
     }
 }
-
-/// Giving the CPU away takes about as long as a look at the reactor.
-const LOOKS_PER_YIELD: u32 = 8;
 
 /// Events are taken even when the ring is full, or I/O would wait for as long as the tasks keep it so.
 const EVENTS_MIN: usize = 8;
