@@ -17,7 +17,7 @@ use std::ptr;
 use crate::cli::Result;
 use crate::sys::check;
 
-/// A socket that does not block, with a receive buffer of [`BUFFER_BYTES`].
+/// A socket that does not block, with a receive buffer that holds what the load has on its way.
 pub fn bind(address: SocketAddr) -> Result<UdpSocket> {
     let socket =
         UdpSocket::bind(address).map_err(|error| format!("cannot bind {address}: {error}"))?;
@@ -269,7 +269,7 @@ fn no_message() -> libc::mmsghdr {
 }
 
 /// What every kernel allows; it counts double, for its own book-keeping.
-pub const BUFFER_BYTES: i32 = 212_992;
+const BUFFER_BYTES: i32 = 212_992;
 
 /// A head of two words at most and an integer.
 const CONTROL_WORDS: usize = 4;

@@ -12,6 +12,7 @@ use wakeful_benches::contender::Contender;
 use wakeful_benches::load::Report;
 use wakeful_benches::stats::median;
 use wakeful_benches::table::{Table, grouped};
+use wakeful_benches::throughput::{CLIENT_BOUND_FROM, DISTURBED_FROM};
 
 use crate::options::Options;
 use crate::setup::{Cpus, Setup, plan};
@@ -221,6 +222,3 @@ impl Series {
         self.median(Report::load_busy) >= CLIENT_BOUND_FROM
     }
 }
-
-const CLIENT_BOUND_FROM: f64 = 0.9;
-const DISTURBED_FROM: f64 = 0.03;
