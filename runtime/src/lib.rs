@@ -41,6 +41,7 @@ pub mod architecture {}
 #[doc = include_str!("../CANCEL_SAFETY.md")]
 pub mod cancel_safety {}
 
+pub mod codec;
 pub mod io;
 pub mod net;
 pub mod signal;

@@ -16,7 +16,6 @@ mod copy;
 mod deadline;
 mod duplex;
 mod pipes;
-mod scratch;
 mod wait;
 
 pub use self::async_fd::AsyncFd;
@@ -25,5 +24,5 @@ pub(crate) use self::copy::{AtEnd, Transfer, both};
 pub use self::copy::{CopyError, copy, copy_bidirectional};
 pub use self::duplex::{Duplex, duplex};
 pub(crate) use self::pipes::{LentPipe, is_sigpipe_ignored};
-pub use self::scratch::with_scratch;
 pub(crate) use self::wait::Wait;
+pub use crate::util::scratch::with_scratch;

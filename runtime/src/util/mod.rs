@@ -5,6 +5,7 @@
 
 pub(crate) mod cache_padded;
 pub(crate) mod rng;
+pub(crate) mod scratch;
 pub(crate) mod slab;
 pub(crate) mod sync;
 pub(crate) mod thread_number;
