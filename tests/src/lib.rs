@@ -14,11 +14,13 @@
 //! | [`tcp`] | both ends of a connection |
 //! | [`unix`] | a Unix listener without room |
 //! | [`tls`] | a client that trusts one certificate |
+//! | [`pieces`] | a stream that comes in pieces, and what a decoder makes of it |
 //! | [`bytes`] | what is sent through connections, and comparing what comes back |
 
 pub mod bytes;
 pub mod drops;
 pub mod futures;
+pub mod pieces;
 pub mod process;
 pub mod runtimes;
 pub mod server;
