@@ -4,10 +4,14 @@
 //! in which an update breaks its users, so both directions are written down.
 
 use std::cell::Cell;
+use std::marker::PhantomPinned;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::rc::Rc;
 use std::time::Duration;
 
+use wakeful::codec::{
+    Bytes, Delimited, Framed, LengthDelimited, Lines, Outbox, OutboxWriter, Parts, SendError,
+};
 use wakeful::io::{AsyncFd, CopyError};
 use wakeful::net::inherited::Inherited;
 use wakeful::net::{
@@ -122,6 +126,22 @@ is!(Copying: Send, Sync, Unpin, Default);
 is!(CopyError: Send, Sync, Unpin, std::error::Error);
 is!(std::io::Error: From<CopyError>, From<CopyError<(u64, u64)>>);
 
+is!(Lines: Send, Sync, Unpin, Clone, UnwindSafe, RefUnwindSafe);
+is!(Delimited: Send, Sync, Unpin, Clone, UnwindSafe, RefUnwindSafe);
+is!(LengthDelimited: Send, Sync, Unpin, Clone, UnwindSafe, RefUnwindSafe);
+is!(Bytes: Send, Sync, Unpin, Copy, UnwindSafe, RefUnwindSafe);
+is!(Framed<TcpStream, Lines>: Send, Sync, Unpin);
+is!(Framed<TcpStream, PhantomPinned>: Unpin);
+is!(Framed<&'static TcpStream, SendOnly>: Send);
+is_not!(Framed<&'static TcpStream, Neither>: Send);
+is!(Parts<TcpStream, Lines>: Send, Sync, Unpin);
+is!(Outbox<Lines>: Send, Sync, Unpin, Clone);
+// Its senders encode at the same time.
+is_not!(Outbox<SendOnly>: Sync);
+is!(OutboxWriter: Send, Sync, Unpin);
+is!(SendError: Send, Sync, Unpin, std::error::Error);
+is!(std::io::Error: From<SendError>);
+
 is!(Signal: Send, Sync, Unpin);
 is!(SignalKind: Send, Sync, Unpin, Copy, std::hash::Hash, UnwindSafe, RefUnwindSafe);
 
@@ -147,6 +167,14 @@ const _: fn() = || {
         ("localhost".to_owned(), 80),
         Duration::MAX,
     ));
+    check(async {
+        let (outbox, writer) = Outbox::new(Lines::new());
+        let mut lines = Framed::new(TcpStream::connect("localhost:80").await?, Lines::new());
+        outbox.send(&lines.next().await.expect("a line")?).await?;
+        outbox.closed().await;
+        lines.send("end").await?;
+        writer.run(lines.into_parts().stream).await
+    });
     check(async { TaskGroup::<u8>::new().join_next().await });
     check(async { TaskGroup::<u8>::new().join_all().await });
     check(async { TaskGroup::<u8>::new().shutdown().await });
