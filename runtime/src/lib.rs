@@ -27,6 +27,7 @@
 //! * [`net`] has the sockets, [`io`] what works with any descriptor, [`signal`] the signals of the operating system, [`time`]
 //!   sleeps, time-outs and intervals. Streams implement the traits of `futures-io`, and the
 //!   everyday operations are methods, so a server needs no extension trait.
+//! * [`codec`] makes frames of streams, lines or with a length, and shares the writing side of a connection between threads.
 //! * Channels, locks and the like are not here: those of `futures`, `async-channel`, `async-lock` and tokio's `sync` run on this
 //!   runtime as they are.
 //!
