@@ -84,7 +84,11 @@ fn a_million_frames_of_eight_senders_arrive_whole_and_in_their_senders_order() {
         let mut dice = [0; 8];
         bytes::Bytes(sender as u64).fill(8 * number, &mut dice);
         let dice = u64::from_le_bytes(dice) as usize;
-        let len_max = if dice.is_multiple_of(100) { LEN_MAX } else { 200 };
+        let len_max = if dice.is_multiple_of(100) {
+            LEN_MAX
+        } else {
+            200
+        };
         let len = 8 + (dice >> 8) % (len_max - 8);
         let frame = &mut bytes[..len];
         frame.fill(number as u8);
