@@ -57,8 +57,8 @@ mod timer;
 mod util;
 
 pub use executor::{
-    Builder, BusyPoll, EnterGuard, Handle, Metrics, Runtime, ShutdownReport, TaskGroup, YieldNow,
-    block_on, spawn, spawn_blocking, spawn_local, spawn_named, yield_now,
+    Builder, BusyPoll, EnterGuard, Handle, Histogram, Metrics, Runtime, ShutdownReport, TaskGroup,
+    WorkerMetrics, YieldNow, block_on, spawn, spawn_blocking, spawn_local, spawn_named, yield_now,
 };
 pub use task::{Cancel, JoinError, JoinHandle, TaskId, TaskInfo};
 

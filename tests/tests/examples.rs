@@ -25,6 +25,7 @@ use wakeful_tests::{Bytes, eventually, tls, within};
 const EXAMPLES: &[&str] = &[
     "heartbeat",
     "hello",
+    "metrics",
     "proxy",
     "udp_echo",
     "unix_echo",
@@ -140,6 +141,32 @@ fn heartbeat_beats_for_whom_it_hears_and_leaves_the_silent() {
         count += 1;
     }
     assert!((1..10).contains(&count), "{count} beats");
+}
+
+#[test]
+fn metrics_answers_with_every_figure_in_the_format_of_prometheus() {
+    let server = start(example("metrics"), &[]);
+    let mut samples = Vec::new();
+    for _ in 0..2 {
+        let mut client = Line::connect(&server);
+        client.write("GET /metrics HTTP/1.1\r\nHost: test\r\n\r\n");
+        let (first, body) = client.response();
+        assert_eq!(first, "HTTP/1.1 200 OK");
+        for line in body.lines().filter(|line| !line.starts_with("# TYPE ")) {
+            let (name, value) = line.rsplit_once(' ').unwrap();
+            assert!(name.starts_with("wakeful_"), "{line}");
+            assert!(value.parse::<f64>().unwrap() >= 0.0, "{line}");
+        }
+        let polls = body
+            .lines()
+            .filter(|line| line.starts_with("wakeful_polls_total{worker="))
+            .map(|line| line.rsplit_once(' ').unwrap().1.parse::<u64>().unwrap())
+            .sum::<u64>();
+        samples.push(polls);
+        let sum_of_buckets = "wakeful_poll_seconds_bucket{le=\"+Inf\"} ";
+        assert!(body.contains(sum_of_buckets), "{body}");
+    }
+    assert!(0 < samples[0] && samples[0] < samples[1], "{samples:?}");
 }
 
 #[test]

@@ -271,6 +271,11 @@ impl Pool {
         state.queue.len() + state.running_count
     }
 
+    /// How many closures wait.
+    pub(crate) fn queued(&self) -> usize {
+        self.state.lock().queue.len()
+    }
+
     /// How many threads there are.
     pub(crate) fn threads_count(&self) -> usize {
         self.state.lock().present_count

@@ -5,11 +5,11 @@
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::task::Waker;
 use std::time::Duration;
 
 use super::contention::Contention;
+use super::counters::Counters;
 use super::polling::{BusyPoll, Polling};
 use super::queue::{LocalQueue, Stealer};
 use super::shared::Remote;
@@ -95,14 +95,6 @@ impl Core {
         self.queue.stealer()
     }
 
-    /// Shows the siblings that the worker has come back from a task.
-    #[inline]
-    pub(super) fn publish_tick(&self, remote: &Remote) {
-        // Only the worker with this core writes it, so a load and a store make a count. They compare it with itself.
-        let tick = remote.tick.load(Relaxed);
-        remote.tick.store(tick.wrapping_add(1), Relaxed);
-    }
-
     /// The next stealable task. The next slot goes first, but not for ever: two tasks that wake each other would keep all
     /// others waiting.
     #[inline]
@@ -148,11 +140,12 @@ impl Core {
     }
 
     /// The worker stops polling, to visit or to sleep; says when.
-    pub(super) fn note_pause(&self) -> Duration {
+    pub(super) fn note_pause(&self, counters: &Counters) -> Duration {
         let now = clock::now();
         let polls = self.polls.replace(0);
         if polls > 0 {
             let nanos = now.saturating_sub(self.visited_at.get()).as_nanos() as u64;
+            counters.busy_nanos.add(nanos);
             self.poll_nanos
                 .set((self.poll_nanos.get() * 3 + nanos / u64::from(polls)) / 4);
         }

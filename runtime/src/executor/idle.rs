@@ -32,6 +32,8 @@
 //! push must weigh two numbers, and the wake-ups overlap anyway: a woken worker that finds more work than it takes
 //! wakes the next before it runs the first task.
 
+use std::sync::atomic::AtomicU64 as Statistic;
+
 use crate::util::cache_padded::CachePadded;
 use crate::util::sync::atomic::{
     AtomicBool, AtomicU8, AtomicU64,
@@ -40,11 +42,24 @@ use crate::util::sync::atomic::{
 
 /// Whether one worker is awake.
 #[derive(Debug)]
-pub(crate) struct Parker(CachePadded<AtomicU8>);
+pub(crate) struct Parker(CachePadded<Notified>);
+
+/// The word, and beside it what whoever has it writes too.
+#[derive(Debug)]
+struct Notified {
+    word: AtomicU8,
+    /// Notifications while the worker slept, and others: statistics.
+    asleep_count: Statistic,
+    awake_count: Statistic,
+}
 
 impl Parker {
     pub(crate) fn new() -> Self {
-        Self(CachePadded(AtomicU8::new(RUNNING)))
+        Self(CachePadded(Notified {
+            word: AtomicU8::new(RUNNING),
+            asleep_count: Statistic::new(0),
+            awake_count: Statistic::new(0),
+        }))
     }
 
     /// The worker wants to sleep. False if it was notified since it last looked: it must look again.
@@ -53,7 +68,7 @@ impl Parker {
     #[must_use]
     pub(crate) fn prepare_park(&self) -> bool {
         // Acquire: sees what an earlier notifier published. Release: a later one sees what this worker took.
-        match self.0.compare_exchange(RUNNING, PARKED, AcqRel, Acquire) {
+        match (self.0.word).compare_exchange(RUNNING, PARKED, AcqRel, Acquire) {
             Ok(_) => true,
             Err(state) => {
                 debug_assert_eq!(state, NOTIFIED);
@@ -65,26 +80,42 @@ impl Parker {
 
     /// The worker is awake again, for whatever reason.
     pub(crate) fn unpark(&self) {
-        self.0.swap(RUNNING, AcqRel); // a read-modify-write, to see what the notifier published
+        self.0.word.swap(RUNNING, AcqRel); // a read-modify-write, to see what the notifier published
     }
 
     /// Something was published for this worker. True if it sleeps: the caller must then end its reactor's wait.
     #[must_use]
     pub(crate) fn notify(&self) -> bool {
-        self.0.swap(NOTIFIED, AcqRel) == PARKED
+        let slept = self.0.word.swap(NOTIFIED, AcqRel) == PARKED;
+        let count = match slept {
+            true => &self.0.asleep_count,
+            false => &self.0.awake_count,
+        };
+        count.fetch_add(1, Relaxed); // beside a read-modify-write of the same line that cannot be spared
+        slept
     }
 
     pub(crate) fn is_notified(&self) -> bool {
-        self.0.load(Relaxed) == NOTIFIED // a hint: the worker looks for certain before it sleeps
+        self.0.word.load(Relaxed) == NOTIFIED // a hint: the worker looks for certain before it sleeps
     }
 
     pub(crate) fn is_parked(&self) -> bool {
-        self.0.load(Relaxed) == PARKED // a statistic, and a hint
+        self.0.word.load(Relaxed) == PARKED // a statistic, and a hint
+    }
+
+    /// How many times it was notified in its sleep, and how many times otherwise.
+    pub(crate) fn notifications(&self) -> (u64, u64) {
+        let Notified {
+            asleep_count,
+            awake_count,
+            ..
+        } = &*self.0;
+        (asleep_count.load(Relaxed), awake_count.load(Relaxed))
     }
 
     /// Whether the worker sleeps. If it wakes after this look, it has seen all that the caller did before.
     pub(crate) fn is_parked_for_certain(&self) -> bool {
-        self.0.fetch_or(0, AcqRel) == PARKED
+        self.0.word.fetch_or(0, AcqRel) == PARKED
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use super::counters::SAMPLE_EVERY;
+use crate::sys::clock;
 use crate::task::Runnable;
 use crate::util::sync::Mutex;
 use crate::util::sync::atomic::{
@@ -20,6 +22,8 @@ pub(crate) struct Injector {
 #[derive(Debug, Default)]
 struct Queue {
     tasks: VecDeque<Runnable>,
+    /// How many were pushed; comes round.
+    pushed_count: u32,
     closed: bool,
 }
 
@@ -45,7 +49,14 @@ impl Injector {
         let mut tasks = tasks.into_iter();
         let mut queue = self.queue.lock();
         if !queue.closed {
-            queue.tasks.extend(tasks.by_ref());
+            let mut count = queue.pushed_count;
+            queue.tasks.extend(tasks.by_ref().inspect(|task| {
+                if count.is_multiple_of(SAMPLE_EVERY) {
+                    task.header().mark_queued(clock::now());
+                }
+                count = count.wrapping_add(1);
+            }));
+            queue.pushed_count = count;
             self.len.store(queue.tasks.len(), Release);
         }
         drop(queue);

@@ -13,6 +13,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock, Weak};
 
 use super::context;
+use super::counters::Sampler;
 use super::registry::Registry;
 use super::shared::Shared;
 use crate::task::{RegistryKey, Runnable, Schedule, TaskRef};
@@ -27,6 +28,7 @@ use crate::util::sync::thread::{self, Thread};
 #[derive(Debug)]
 pub(crate) struct LocalTasks {
     queue: RefCell<VecDeque<Runnable>>,
+    sampler: Sampler,
     /// Shared, so that the report of a shutdown can tell of a thread that is stuck; changed by this thread only.
     live: Arc<Registry>,
     inbox: Arc<Inbox>,
@@ -39,6 +41,7 @@ impl LocalTasks {
         shared.locals.lock().push(live.clone());
         Self {
             queue: RefCell::default(),
+            sampler: Sampler::default(),
             live,
             inbox: Arc::new(Inbox {
                 shared: Arc::downgrade(shared),
@@ -66,6 +69,7 @@ impl LocalTasks {
     }
 
     pub(crate) fn push(&self, runnable: Runnable) {
+        self.sampler.note(&runnable);
         self.queue.borrow_mut().push_back(runnable);
     }
 

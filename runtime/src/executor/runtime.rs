@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::block_on::block_on;
 use super::builder::Builder;
 use super::context::{self, Context, Entered};
+use super::metrics::Metrics;
 use super::shared::{Home, Shared};
 use super::shutdown::ShutdownReport;
 use crate::sys::clock::Deadline;
@@ -111,6 +112,11 @@ impl Runtime {
     /// Makes this the thread's current runtime until the guard is dropped; see [`Handle::enter`].
     pub fn enter(&self) -> EnterGuard<'_> {
         self.handle.enter()
+    }
+
+    /// What the runtime holds at this moment, and what it has done.
+    pub fn metrics(&self) -> Metrics {
+        self.handle.metrics()
     }
 
     /// Ends the runtime and says what became of it.
@@ -317,36 +323,9 @@ impl Handle {
         self.home.shared.workers_count()
     }
 
-    /// What the runtime holds at this moment.
+    /// What the runtime holds at this moment, and what it has done.
     pub fn metrics(&self) -> Metrics {
-        let shared = &self.home.shared;
-        let reactors = || shared.reactors.iter();
-        Metrics {
-            workers: shared.workers_count(),
-            workers_parked: shared
-                .remotes
-                .iter()
-                .filter(|remote| remote.parker.is_parked())
-                .count(),
-            tasks: shared
-                .remotes
-                .iter()
-                .map(|remote| remote.registry.len())
-                .sum::<usize>()
-                + shared.local_tasks_count.load(Relaxed),
-            sources: reactors()
-                .map(|reactor| reactor.sources_count() as usize)
-                .collect(),
-            timers: shared
-                .remotes
-                .iter()
-                .map(|remote| remote.timers.len())
-                .sum(),
-            stale_events: reactors().map(|reactor| reactor.stale_events_count()).sum(),
-            blocking_threads: shared.blocking.threads_count(),
-            blocking_threads_refused: shared.blocking.refused_count(),
-            blocking_closures: shared.blocking.outstanding(),
-        }
+        Metrics::of(&self.home.shared)
     }
 
     #[track_caller]
@@ -398,30 +377,6 @@ fn shared_of(home: &Home) -> &Shared {
 pub struct EnterGuard<'a> {
     _entered: Entered,
     _handle: &'a Handle,
-}
-
-/// What a runtime holds at one moment. The figures are read one after the other, while the workers go on.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Metrics {
-    /// How many workers there are.
-    pub workers: usize,
-    /// How many of them sleep.
-    pub workers_parked: usize,
-    /// Tasks that have been spawned and have not completed, those that are not `Send` included.
-    pub tasks: usize,
-    /// Registered descriptors, for each worker's reactor.
-    pub sources: Vec<usize>,
-    /// Timers that are armed, on all workers.
-    pub timers: usize,
-    /// Events that arrived for a descriptor that was gone, since the start.
-    pub stale_events: u64,
-    /// Threads for blocking closures.
-    pub blocking_threads: usize,
-    /// Threads for blocking closures that the system has refused, since the start.
-    pub blocking_threads_refused: u64,
-    /// Blocking closures that run or wait for a thread.
-    pub blocking_closures: usize,
 }
 
 /// How long the drop of a runtime waits for its workers. Only a poll that never ends, or a machine that stands still, takes

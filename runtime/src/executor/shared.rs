@@ -2,13 +2,13 @@
 
 use std::panic::Location;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use super::builder::Threads;
 use super::clock::Clock;
 use super::context;
 use super::core::Core;
+use super::counters::Counters;
 use super::idle::{Idle, Parker};
 use super::injector::Injector;
 use super::local::Pinned;
@@ -141,8 +141,8 @@ pub(crate) struct Remote {
     pub(super) registry: Registry,
     pub(super) timers: Timers,
     pub(super) arrivals: Arrivals,
-    /// Counted up by the worker each time it comes back from a task; see [`super::watch`].
-    pub(super) tick: CachePadded<AtomicU64>,
+    /// Written by the worker only.
+    pub(super) counters: CachePadded<Counters>,
 }
 
 impl Remote {
@@ -153,7 +153,7 @@ impl Remote {
             registry: Registry::new(core.index() as u32),
             timers: Timers::new(clock),
             arrivals: Arrivals::default(),
-            tick: CachePadded::default(),
+            counters: CachePadded::default(),
         }
     }
 }

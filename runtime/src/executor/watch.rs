@@ -1,7 +1,7 @@
 //! Looking after workers that do not come to their reactor and their queue.
 //!
 //! With an epoll instance per worker, the connections of a worker would wait with it while it is busy with a long poll, or
-//! while the kernel has woken it and not given it a CPU. So each worker publishes a tick as it comes back from a task, and
+//! while the kernel has woken it and not given it a CPU. So each worker publishes a tick as it begins a task or finds none, and
 //! a tick that stands still from one look to the next tells that its worker is **stuck**. Two parties look:
 //!
 //! * *A worker that turns its own reactor* ([`Siblings::stuck`]), at most every 250 µs: it turns the reactors of those that
@@ -27,6 +27,7 @@ use std::time::Duration;
 
 use super::context::{self, Context};
 use super::core::Harvest;
+use super::counters::Count;
 use super::idle::Parker;
 use super::shared::{Home, Remote, Shared};
 use crate::reactor::EVENTS_MAX;
@@ -88,7 +89,7 @@ impl Siblings {
 
 /// Whether a worker's tick is another than the one `seen` before; notes the present one.
 fn has_moved(seen: &mut u64, remote: &Remote) -> bool {
-    let tick = remote.tick.load(Relaxed); // it is compared with itself
+    let tick = remote.counters.tick(); // it is compared with itself
     std::mem::replace(seen, tick) != tick
 }
 
@@ -98,6 +99,8 @@ pub(crate) struct Watch {
     rests: AtomicBool,
     /// Set as the watch begins, which is before it first rests.
     thread: OnceLock<Thread>,
+    /// How many times it has helped a worker.
+    sweeps: Count,
 }
 
 impl Watch {
@@ -129,6 +132,11 @@ impl Watch {
         } else {
             self.rests.swap(false, AcqRel);
         }
+    }
+
+    /// How many times it has looked after a worker.
+    pub(super) fn sweeps(&self) -> u64 {
+        self.sweeps.get()
     }
 
     /// Says which thread it is that rests.
@@ -175,6 +183,7 @@ pub(super) fn keep_watch(shared: &Arc<Shared>) {
 
 /// Sees to it that others run what `worker` does not come to.
 fn help(shared: &Shared, worker: usize, harvest: &mut Harvest) {
+    shared.watch.sweeps.add(1);
     let Harvest { events, woken } = harvest;
     shared
         .reactors

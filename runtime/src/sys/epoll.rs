@@ -213,6 +213,10 @@ impl EventBuffer {
     }
 
     #[inline]
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

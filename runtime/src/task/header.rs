@@ -9,6 +9,7 @@ use std::panic::Location;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::task::Waker;
+use std::time::Duration;
 
 use super::raw::VTable;
 use super::state::State;
@@ -28,6 +29,8 @@ pub(crate) struct Header {
     polls_count: AtomicU32,
     last_poll_ms: AtomicU32,
     spawned_ms: u32,
+    /// When it was queued, in microseconds that come round; 0 unless that is to be measured.
+    queued_us: AtomicU32,
 }
 
 impl Header {
@@ -43,6 +46,7 @@ impl Header {
             polls_count: AtomicU32::new(0),
             last_poll_ms: AtomicU32::new(meta.spawned_ms),
             spawned_ms: meta.spawned_ms,
+            queued_us: AtomicU32::new(0),
         }
     }
 
@@ -82,6 +86,35 @@ impl Header {
 
     pub(crate) fn spawned_ms(&self) -> u32 {
         self.spawned_ms
+    }
+
+    /// Marks the task, which is about to be queued, as one of which the wait is measured; unless it is marked.
+    pub(crate) fn mark_queued(&self, now: Duration) {
+        if !self.is_marked() {
+            self.queued_us
+                .store((now.as_micros() as u32).max(1), Relaxed);
+        }
+    }
+
+    #[inline]
+    pub(crate) fn is_marked(&self) -> bool {
+        self.queued_us.load(Relaxed) != 0
+    }
+
+    /// How long the task has waited since it was marked, to the microsecond; `None` if it was not. Takes the mark away.
+    ///
+    /// Of more than 71 minutes it tells what is left over.
+    pub(crate) fn take_mark(&self, now: Duration) -> Option<Duration> {
+        let marked_us = self.queued_us.load(Relaxed);
+        self.queued_us.store(0, Relaxed); // as the mark, by whoever holds the `Runnable`
+        let waited_us = (now.as_micros() as u32).wrapping_sub(marked_us);
+        (marked_us != 0).then(|| Duration::from_micros(waited_us.into()))
+    }
+
+    /// What tells the task from every other that lives: to be compared, never to be followed.
+    #[inline]
+    pub(crate) fn address(&self) -> usize {
+        std::ptr::from_ref(self).addr()
     }
 
     /// A poll begins. Only the runner writes, so a load and a store make a count.

@@ -39,6 +39,7 @@ pub use self::id::TaskId;
 pub use self::info::TaskInfo;
 pub use self::join::{Cancel, JoinHandle};
 pub(crate) use self::runnable::{Ran, Runnable, TaskRef};
+pub(crate) use self::waker::mark_woken;
 
 use self::pinned::PinnedFuture;
 pub(crate) use self::raw::Due;

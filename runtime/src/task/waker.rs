@@ -7,8 +7,9 @@
 )]
 
 use std::mem::ManuallyDrop;
-use std::ptr::NonNull;
+use std::ptr::{self, NonNull};
 use std::task::{RawWaker, RawWakerVTable, Waker};
+use std::time::Duration;
 
 use super::header::Header;
 use super::raw::Task;
@@ -22,6 +23,18 @@ pub(super) fn with_waker<R>(task: &Task, f: impl FnOnce(&Waker) -> R) -> R {
         Waker::new(task.as_ptr().as_ptr().cast_const().cast(), &VTABLE)
     });
     f(&waker)
+}
+
+/// Marks the task that `waker` is about to have queued, if it is one's; see [`Header::mark_queued`].
+///
+/// One that is queued already, or being polled, may be marked too: then its next poll is timed, and the wait is that since now.
+pub(crate) fn mark_woken(waker: &Waker, now: Duration) {
+    if ptr::eq(waker.vtable(), &VTABLE) {
+        // SAFETY: only this module makes wakers with this table, of the pointer of a task that the waker keeps alive; it is not
+        // dropped here.
+        let task = ManuallyDrop::new(unsafe { from_data(waker.data()) });
+        task.header().mark_queued(now);
+    }
 }
 
 static VTABLE: RawWakerVTable = RawWakerVTable::new(clone, wake, wake_by_ref, release);
@@ -77,7 +90,7 @@ mod tests {
     use std::pin::Pin;
     use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
     use std::task::{Context, Poll};
-    use std::{future, panic, ptr};
+    use std::{future, panic};
 
     use super::*;
     use crate::task::tests::{Queue, meta};
