@@ -48,6 +48,7 @@ fn drive<F: Future>(home: &Arc<Home>, core: Core, main: &mut Main<'_, F>) -> Opt
     let worker = context.worker().expect("made above");
     let _on_cpu = home.shared.threads.keep_on_cpu(core.index());
     worker.put_core(core);
+    home.shared.drive_alone();
     let _exact_waits = ExactWaits::begin();
     let _leave = LeaveCore(worker);
     main.waker.set_driving(true);
@@ -88,6 +89,7 @@ impl Drop for LeaveCore<'_> {
     fn drop(&mut self) {
         self.0.local().close();
         let shared = &self.0.home().shared;
+        shared.rest_while_alone();
         if let Some(core) = shared.seat.give_back(self.0.take_core(), true) {
             shared.retire(core);
         }

@@ -14,6 +14,7 @@ use super::polling::BusyPoll;
 use super::runtime::Runtime;
 use super::seat::{Claim, Seat};
 use super::shared::{Home, Remote, Settings, Shared};
+use super::stall::{OnStall, Stall, Stalls, THRESHOLD_MIN};
 use super::watch::keep_watch;
 use super::worker::Worker;
 use crate::blocking::Limits;
@@ -41,6 +42,7 @@ pub struct Builder {
     blocking: Limits,
     busy_poll: BusyPoll,
     pin_workers: bool,
+    on_stall: Option<OnStall>,
 }
 
 impl Builder {
@@ -63,6 +65,7 @@ impl Builder {
             },
             busy_poll: BusyPoll::default(),
             pin_workers: false,
+            on_stall: None,
         }
     }
 
@@ -188,6 +191,43 @@ impl Builder {
         self
     }
 
+    /// Calls `callback` when a worker has not come back from a poll for `threshold`, while it is still there, and again when it
+    /// has come back: a task that computes for long or blocks its thread holds up all others of its worker, or those that are not
+    /// `Send` at least. Thresholds below 4 ms count as that.
+    ///
+    /// The first call comes before twice the threshold is over, as far as the machine has a CPU for the thread that calls: the
+    /// watch, which looks after the workers. Until the callback returns nobody else does, so it should do no more than print
+    /// or count. A panic in it is ignored. A runtime with one worker has that thread only if this is called.
+    ///
+    /// Time that the machine gives to others counts. [`WorkerMetrics::stalls`](crate::WorkerMetrics::stalls) counts such stalls.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let runtime = wakeful::Builder::new()
+    ///     .workers(1)
+    ///     .on_stall(Duration::from_millis(50), |stall| eprintln!("{stall}"))
+    ///     .build()?;
+    /// runtime.block_on(async {
+    ///     // prints that worker 0 is kept by this, and that its thread sleeps in clock_nanosleep
+    ///     wakeful::spawn(async { std::thread::sleep(Duration::from_millis(150)) }).await.unwrap();
+    /// });
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn on_stall(
+        mut self,
+        threshold: Duration,
+        callback: impl Fn(&Stall) + Send + Sync + 'static,
+    ) -> Self {
+        self.on_stall = Some(OnStall {
+            threshold: threshold.max(THRESHOLD_MIN),
+            callback: Arc::new(callback),
+        });
+        self
+    }
+
     /// Builds the runtime and starts its threads.
     ///
     /// # Errors
@@ -254,13 +294,18 @@ impl Builder {
             },
         ));
 
+        shared.rest_while_alone();
         let home = |core| Home::new(&shared, core);
         let mut bodies: Vec<(String, Box<dyn FnOnce() + Send>)> = Vec::new();
         if workers_count > 1 {
             let home = home(0);
             bodies.push(("0".to_owned(), Box::new(move || run_stand_in(home))));
+        }
+        if workers_count > 1 || self.on_stall.is_some() {
+            let stalls = Stalls::new(self.on_stall.clone(), workers_count);
             let shared = shared.clone();
-            bodies.push(("watch".to_owned(), Box::new(move || run_watch(&shared))));
+            let watch = move || run_watch(&shared, stalls);
+            bodies.push(("watch".to_owned(), Box::new(watch)));
         }
         for core in others {
             let (name, home) = (core.index().to_string(), home(core.index()));
@@ -395,9 +440,9 @@ fn run_stand_in(home: Arc<Home>) {
 }
 
 /// The life of the thread that looks after the others.
-fn run_watch(shared: &Arc<Shared>) {
+fn run_watch(shared: &Arc<Shared>, stalls: Stalls) {
     let _end = AtEnd(|| shared.ending.thread_ended());
-    keep_watch(shared);
+    keep_watch(shared, stalls);
 }
 
 /// Calls a closure when it is dropped. The thread may be panicking, though only by a bug of ours or a fault of the system:

@@ -80,6 +80,11 @@ pub struct WorkerMetrics {
     pub events: u64,
     /// How many times it did so for a sibling that did not come to its own reactor.
     pub sweeps: u64,
+    /// How many times it did not come back from a poll for longer than the threshold of [`Builder::on_stall`], or for 100 ms
+    /// where that was not called. Not counted with one worker, unless it was called.
+    ///
+    /// [`Builder::on_stall`]: crate::Builder::on_stall
+    pub stalls: u64,
     /// How long polls of tasks took; a sample of one in 64.
     pub poll_times: Histogram,
     /// How long tasks waited from the moment when they were queued, by a wake or by a spawn, to their poll; of the same sample.
@@ -142,6 +147,7 @@ impl WorkerMetrics {
             turns: counters.turns.get(),
             events: counters.events.get(),
             sweeps: counters.sweeps.get(),
+            stalls: remote.stalls.get(),
             poll_times: counters.poll_times.snapshot(),
             waits: counters.waits.snapshot(),
         }
@@ -185,7 +191,7 @@ impl fmt::Display for WorkerMetrics {
         write!(
             f,
             "{} polls, busy for {:.1?}; {} events in {} turns; {} parks; notified {} times asleep and {} awake; \
-             {} of {} steals; {} tasks injected; {} sweeps",
+             {} of {} steals; {} tasks injected; {} sweeps; {} stalls",
             self.polls,
             self.busy,
             self.events,
@@ -196,7 +202,8 @@ impl fmt::Display for WorkerMetrics {
             self.steals_made,
             self.steals_tried,
             self.injected,
-            self.sweeps
+            self.sweeps,
+            self.stalls
         )
     }
 }

@@ -81,6 +81,31 @@ impl Registry {
         }
     }
 
+    /// Adds a reference to each live task to `into`. Takes the lock for at most `step` of them at a time.
+    pub(crate) fn collect(&self, step: usize, into: &mut Vec<TaskRef>) {
+        let mut from = 0;
+        loop {
+            let before = into.len();
+            let tasks = self.tasks.lock();
+            for (index, task) in tasks.live.iter_from(from).take(step) {
+                into.push(task.clone());
+                from = index + 1;
+            }
+            drop(tasks);
+            if into.len() == before {
+                return;
+            }
+        }
+    }
+
+    /// The live task at this address, which is only compared.
+    pub(crate) fn find(&self, address: usize) -> Option<TaskInfo> {
+        let tasks = self.tasks.lock();
+        let mut live = tasks.live.iter().map(|(_, task)| task);
+        live.find(|task| task.header().address() == address)
+            .map(TaskRef::info)
+    }
+
     /// Adds the tasks that some thread is in to `running`, and says how many there are in all.
     pub(crate) fn survey(&self, running: &mut Vec<TaskInfo>) -> usize {
         let tasks = self.tasks.lock();

@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::block_on::block_on;
 use super::builder::Builder;
 use super::context::{self, Context, Entered};
+use super::dump::TaskReport;
 use super::metrics::Metrics;
 use super::shared::{Home, Shared};
 use super::shutdown::ShutdownReport;
@@ -326,6 +327,31 @@ impl Handle {
     /// What the runtime holds at this moment, and what it has done.
     pub fn metrics(&self) -> Metrics {
         Metrics::of(&self.home.shared)
+    }
+
+    /// Every live task, and what it does: for a server that stands still, and nobody knows why.
+    ///
+    /// Tasks go on while they are listed. It takes some microseconds per task, and no worker waits for it for longer than for a
+    /// few hundred of them. Blocking closures, and the futures of `block_on`, are not among them; a task of
+    /// [`spawn_pinned`](Self::spawn_pinned) is from the moment when its worker has taken it in.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use wakeful::{TaskState, Wait};
+    ///
+    /// wakeful::block_on(async {
+    ///     wakeful::spawn_named("patient", wakeful::time::sleep(Duration::from_secs(60)));
+    ///     wakeful::yield_now().await;
+    ///     let tasks = wakeful::Handle::current().tasks();
+    ///     assert_eq!(tasks[0].info.name(), Some("patient"));
+    ///     let TaskState::Waiting(waits) = &tasks[0].state else { panic!("{}", tasks[0]) };
+    ///     assert!(matches!(waits[..], [Wait::Timer(due_in)] if due_in > Duration::from_secs(1)));
+    /// });
+    /// ```
+    pub fn tasks(&self) -> Vec<TaskReport> {
+        self.home.shared.dump()
     }
 
     #[track_caller]

@@ -8,7 +8,7 @@ use super::builder::Threads;
 use super::clock::Clock;
 use super::context;
 use super::core::Core;
-use super::counters::Counters;
+use super::counters::{Count, Counters};
 use super::idle::{Idle, Parker};
 use super::injector::Injector;
 use super::local::Pinned;
@@ -22,8 +22,8 @@ use super::watch::Watch;
 use super::worker::Worker;
 use crate::blocking::{Limits, Pool};
 use crate::reactor::Reactors;
-use crate::sys;
-use crate::task::{self, Due, JoinHandle, Meta, Runnable, Schedule, TaskRef};
+use crate::sys::{self, thread::ThreadId};
+use crate::task::{self, Due, JoinHandle, Meta, Runnable, Schedule, TaskInfo, TaskRef};
 use crate::util::cache_padded::CachePadded;
 use crate::util::sync::Mutex;
 use crate::util::sync::atomic::{
@@ -38,7 +38,7 @@ pub(crate) struct Shared {
     pub(super) injector: Injector,
     pub(super) idle: Idle,
     pub(super) pollers: Pollers,
-    /// Of no use to a single worker, and then never begun.
+    /// Of no use to a single worker, except to tell of stalls: otherwise never begun.
     pub(super) watch: Watch,
     pub(super) reactors: Arc<Reactors>,
     pub(super) seat: Seat,
@@ -125,6 +125,13 @@ impl Shared {
         self.injector.len() > 0 || self.remotes.iter().any(|remote| !remote.stealer.is_empty())
     }
 
+    /// The live task at this address, which is only compared.
+    pub(super) fn task_at(&self, address: usize) -> Option<TaskInfo> {
+        let of_cores = || (self.remotes.iter()).find_map(|remote| remote.registry.find(address));
+        let of_threads = || (self.locals.lock().iter()).find_map(|registry| registry.find(address));
+        of_cores().or_else(of_threads)
+    }
+
     /// Makes `worker` look again before it sleeps, or wakes it.
     pub(super) fn notify(&self, worker: usize) {
         if self.remotes[worker].parker.notify() {
@@ -141,6 +148,10 @@ pub(crate) struct Remote {
     pub(super) registry: Registry,
     pub(super) timers: Timers,
     pub(super) arrivals: Arrivals,
+    /// Which thread holds the core.
+    pub(super) thread: Mutex<Option<ThreadId>>,
+    /// Counted by the watch.
+    pub(super) stalls: Count,
     /// Written by the worker only.
     pub(super) counters: CachePadded<Counters>,
 }
@@ -153,6 +164,8 @@ impl Remote {
             registry: Registry::new(core.index() as u32),
             timers: Timers::new(clock),
             arrivals: Arrivals::default(),
+            thread: Mutex::new(None),
+            stalls: Count::default(),
             counters: CachePadded::default(),
         }
     }

@@ -95,6 +95,13 @@ impl Timers {
         self.state.lock().wheel.len()
     }
 
+    /// Shows every timer: its moment, to the tick (`None` if it never comes), and its waker, which is not to be called.
+    pub(crate) fn visit(&self, mut show: impl FnMut(Option<Duration>, &Waker)) {
+        for (deadline, waker) in self.state.lock().wheel.iter() {
+            show((deadline != Tick::NEVER).then(|| deadline.start()), waker);
+        }
+    }
+
     /// The worker is about to sleep, and its parking word says so: when must it be awake? Rounded up to the next tick.
     pub(crate) fn begin_sleep(&self) -> Option<Duration> {
         let mut state = self.state.lock();

@@ -11,6 +11,9 @@
 //!   or none has noticed work that it could take. It looks every 1 to 10 ms, turns the reactors of stuck workers, fires their
 //!   timers, takes what they were to run next, and wakes somebody for what is in their queues. It runs no task.
 //!
+//! The watch also tells which task it is that keeps a worker ([`super::stall`]). For that a runtime with one worker has it too,
+//! where somebody has asked to be told.
+//!
 //! When nothing has moved for 100 ms and everybody sleeps, the watch rests: an idle process makes no system call. The first
 //! worker that leaves its sleep wakes it, once. The protocol is that of every sleep in the runtime: the watch says that it
 //! rests, then read-modify-writes each parking word; a worker read-modify-writes its own as it wakes, then looks whether the
@@ -30,6 +33,7 @@ use super::core::Harvest;
 use super::counters::Count;
 use super::idle::Parker;
 use super::shared::{Home, Remote, Shared};
+use super::stall::{Look, Stalls};
 use crate::reactor::EVENTS_MAX;
 use crate::sys::clock;
 use crate::util::rng::Rng;
@@ -146,27 +150,29 @@ impl Watch {
 }
 
 /// The life of the watch.
-pub(super) fn keep_watch(shared: &Arc<Shared>) {
+pub(super) fn keep_watch(shared: &Arc<Shared>, mut stalls: Stalls) {
     shared.watch.begin();
     // Wakers are called here, and one may drop the runtime: it must not wait for this thread then.
     let _entered = context::enter(Context::Finisher(Home::new(shared, 0)).into());
-    let mut ticks = vec![0; shared.workers_count()];
     let mut harvest = Harvest::new();
     let (mut period, mut quiet) = (PERIOD_MIN, Duration::ZERO);
     while !shared.is_closed() {
         thread::park_timeout(period);
+        let now = clock::now();
         let (mut moved, mut stuck) = (false, false);
-        for (worker, remote) in shared.remotes.iter().enumerate() {
-            if has_moved(&mut ticks[worker], remote) {
-                moved = true;
-            } else if !remote.parker.is_parked() {
-                stuck = true;
-                help(shared, worker, &mut harvest);
+        for worker in 0..shared.workers_count() {
+            match stalls.look(shared, worker, now) {
+                Look::Moved => moved = true,
+                Look::Asleep => {}
+                Look::Stuck => {
+                    stuck = true;
+                    help(shared, worker, &mut harvest);
+                }
             }
         }
         period = match stuck {
             true => PERIOD_MIN,
-            false => PERIOD_MAX.min(period * 2),
+            false => stalls.period(PERIOD_MAX.min(period * 2)),
         };
         quiet = match moved || stuck {
             true => Duration::ZERO,
@@ -181,8 +187,29 @@ pub(super) fn keep_watch(shared: &Arc<Shared>) {
     }
 }
 
+impl Shared {
+    /// The only worker's core begins to lie in its seat: for the watch it sleeps, or else it would be stuck.
+    pub(super) fn rest_while_alone(&self) {
+        if self.workers_count() == 1 {
+            // A notification that was for the thread so far is no concern of the next one, who looks at everything.
+            while !self.remotes[0].parker.prepare_park() {}
+        }
+    }
+
+    /// A thread drives the only worker's core from now on.
+    pub(super) fn drive_alone(&self) {
+        if self.workers_count() == 1 {
+            self.remotes[0].parker.unpark();
+            self.watch.worker_awake();
+        }
+    }
+}
+
 /// Sees to it that others run what `worker` does not come to.
 fn help(shared: &Shared, worker: usize, harvest: &mut Harvest) {
+    if shared.workers_count() == 1 {
+        return; // there are no others
+    }
     shared.watch.sweeps.add(1);
     let Harvest { events, woken } = harvest;
     shared

@@ -15,7 +15,7 @@ use super::local::{LOCAL, LocalTasks};
 use super::queue::CAPACITY;
 use super::shared::{Home, Remote, Shared};
 use crate::reactor::{EVENTS_MAX, Stand, set_turned_here};
-use crate::sys::clock;
+use crate::sys::{clock, thread::ThreadId};
 use crate::task::{Ran, Runnable};
 use crate::util::sync::thread;
 use crate::util::wake::wake_all;
@@ -149,6 +149,7 @@ impl Worker {
     /// The thread takes a core.
     pub(crate) fn put_core(&self, core: Core) {
         let index = core.index();
+        *self.remote.thread.lock() = Some(ThreadId::current());
         *self.core.borrow_mut() = Some(core);
         self.local.move_to(Some(index));
         set_turned_here(Some(index));
@@ -160,6 +161,7 @@ impl Worker {
             .core
             .take()
             .expect("a worker gives away the core it holds");
+        *self.remote.thread.lock() = None;
         self.local.move_to(None);
         set_turned_here(None);
         // Nobody may drive it for a while, so what relied on this worker is for others to look after.

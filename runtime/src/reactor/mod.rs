@@ -220,6 +220,23 @@ impl Reactor {
         self.wake_up.notify();
     }
 
+    /// Shows who waits: the descriptor, the direction and the waker, which is not to be called. Takes the lock of the slots for
+    /// at most `step` of them at a time.
+    pub(crate) fn visit_waiters(
+        &self,
+        step: usize,
+        mut show: impl FnMut(RawFd, Direction, &Waker),
+    ) {
+        let mut next = Some(0);
+        while let Some(from) = next {
+            let sources;
+            (sources, next) = self.slots.lock().some_from(from, step);
+            sources
+                .iter()
+                .for_each(|source| source.visit_waiters(&mut show));
+        }
+    }
+
     /// How many descriptors are registered.
     pub(crate) fn sources_count(&self) -> u32 {
         self.sources_count.load(Relaxed) // a hint, and a statistic

@@ -60,6 +60,14 @@ impl Slots {
         slot.source.as_deref()
     }
 
+    /// The sources in at most `step` slots, of which `from` is the first, and the slot that follows; `None` if there is none.
+    pub(crate) fn some_from(&self, from: usize, step: usize) -> (Vec<Arc<Source>>, Option<usize>) {
+        let end = self.slots.len().min(from + step);
+        let slots = self.slots.get(from..end).unwrap_or_default();
+        let sources = slots.iter().filter_map(|slot| slot.source.clone());
+        (sources.collect(), (end < self.slots.len()).then_some(end))
+    }
+
     /// Ends the use of the slot. `None` if that has been done.
     pub(crate) fn remove(&mut self, token: Token) -> Option<Arc<Source>> {
         let slot = &mut self.slots[token.index as usize];

@@ -160,6 +160,22 @@ impl Source {
         drop(waker);
     }
 
+    /// Shows who waits, while it is registered; see [`super::Reactor::visit_waiters`].
+    pub(crate) fn visit_waiters(&self, show: &mut impl FnMut(RawFd, Direction, &Waker)) {
+        let waiters = self.waiters.lock();
+        let Some(fd) = waiters.home.as_ref().map(|home| home.fd) else {
+            return;
+        };
+        for direction in [Direction::Read, Direction::Write] {
+            if let Some(waker) = &waiters.first[direction as usize] {
+                show(fd, direction, waker);
+            }
+        }
+        for waiter in waiters.more.iter().flat_map(|more| more.iter()) {
+            show(fd, waiter.direction, &waiter.waker);
+        }
+    }
+
     /// Where the source is registered, if it is.
     pub(crate) fn home(&self) -> Option<Home> {
         self.waiters.lock().home.clone()

@@ -31,6 +31,7 @@ pub(crate) mod datagram;
 pub(crate) mod descriptors;
 mod options;
 pub(crate) mod socket;
+pub(crate) mod thread;
 pub(crate) mod timer_slack;
 
 #[cfg(wakeful_sim)]

@@ -39,7 +39,8 @@ pub use self::id::TaskId;
 pub use self::info::TaskInfo;
 pub use self::join::{Cancel, JoinHandle};
 pub(crate) use self::runnable::{Ran, Runnable, TaskRef};
-pub(crate) use self::waker::mark_woken;
+pub(crate) use self::state::Phase;
+pub(crate) use self::waker::{address_of, mark_woken};
 
 use self::pinned::PinnedFuture;
 pub(crate) use self::raw::Due;

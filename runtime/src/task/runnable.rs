@@ -5,6 +5,7 @@ use std::ptr::NonNull;
 
 use super::header::Header;
 use super::raw::Task;
+use super::state::Phase;
 use super::{RegistryKey, TaskInfo};
 
 /// The right and the duty to run a task once.
@@ -78,7 +79,12 @@ impl TaskRef {
 
     /// Whether a thread is in the future's poll or in its destructor at this moment.
     pub(crate) fn is_running(&self) -> bool {
-        self.header().state.is_taken() && !self.is_complete()
+        self.phase() == Phase::Running
+    }
+
+    /// Where it is in its life at this moment.
+    pub(crate) fn phase(&self) -> Phase {
+        self.header().state.phase()
     }
 
     /// Which task it is.

@@ -46,6 +46,19 @@ use crate::util::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 #[derive(Debug)]
 pub(super) struct State(AtomicUsize);
 
+/// Where a task is in its life.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// It waits to be woken.
+    Idle,
+    /// It is due.
+    Queued,
+    /// Somebody polls or drops the future.
+    Running,
+    /// The future is gone.
+    Complete,
+}
+
 /// What to do with a `Runnable` that wants to run.
 #[must_use]
 #[derive(Debug, PartialEq, Eq)]
@@ -156,6 +169,16 @@ impl State {
     /// Whether someone runs the task or has finished it, so that a `Runnable` of it is stale. [`Relaxed`]: nothing is read for it.
     pub(super) fn is_taken(&self) -> bool {
         self.0.load(Relaxed) & (RUNNING | COMPLETE) != 0
+    }
+
+    /// What the task does at this moment. [`Relaxed`]: for people to know.
+    pub(super) fn phase(&self) -> Phase {
+        match self.0.load(Relaxed) {
+            word if word & COMPLETE != 0 => Phase::Complete,
+            word if word & RUNNING != 0 => Phase::Running,
+            word if word & SCHEDULED != 0 => Phase::Queued,
+            _ => Phase::Idle,
+        }
     }
 
     // For the one who runs the task.

@@ -37,6 +37,11 @@ pub(crate) fn mark_woken(waker: &Waker, now: Duration) {
     }
 }
 
+/// The address of the task that `waker` wakes, if it is one's; see [`Header::address`].
+pub(crate) fn address_of(waker: &Waker) -> Option<usize> {
+    ptr::eq(waker.vtable(), &VTABLE).then(|| waker.data().addr())
+}
+
 static VTABLE: RawWakerVTable = RawWakerVTable::new(clone, wake, wake_by_ref, release);
 
 /// # Safety

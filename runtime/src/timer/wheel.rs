@@ -160,6 +160,11 @@ impl<T> Wheel<T> {
         self.elapsed = now;
     }
 
+    /// Every timer's deadline and value, in no order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Tick, &T)> {
+        (self.timers.iter()).map(|(_, timer)| (timer.deadline, &timer.value))
+    }
+
     /// Takes every timer back. The keys find nothing from now on.
     pub(crate) fn take_all(&mut self) -> impl Iterator<Item = T> + use<T> {
         self.levels = array::from_fn(|_| Level::default());

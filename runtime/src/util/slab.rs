@@ -81,22 +81,21 @@ impl<T> Slab<T> {
 
     /// The stored value with the lowest key that is not below `from`.
     pub(crate) fn first_from(&self, from: usize) -> Option<(usize, &T)> {
-        let entries = self.entries.iter().enumerate().skip(from);
-        entries.into_iter().find_map(|(key, entry)| match entry {
-            Entry::Occupied(value) => Some((key, value)),
-            Entry::Vacant(_) => None,
-        })
+        self.iter_from(from).next()
     }
 
     /// Every stored value with its key.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (usize, &T)> {
-        self.entries
-            .iter()
-            .enumerate()
-            .filter_map(|(key, entry)| match entry {
-                Entry::Occupied(value) => Some((key, value)),
-                Entry::Vacant(_) => None,
-            })
+        self.iter_from(0)
+    }
+
+    /// Every stored value with a key that is not below `from`, with its key.
+    pub(crate) fn iter_from(&self, from: usize) -> impl Iterator<Item = (usize, &T)> {
+        let entries = self.entries.iter().enumerate().skip(from);
+        entries.filter_map(|(key, entry)| match entry {
+            Entry::Occupied(value) => Some((key, value)),
+            Entry::Vacant(_) => None,
+        })
     }
 
     /// Takes every value out and forgets the keys.
