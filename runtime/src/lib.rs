@@ -57,9 +57,9 @@ mod timer;
 mod util;
 
 pub use executor::{
-    Builder, BusyPoll, Culprit, EnterGuard, Handle, Histogram, Metrics, Runtime, ShutdownReport,
-    Stall, TaskGroup, TaskReport, TaskState, Wait, WorkerMetrics, YieldNow, block_on, spawn,
-    spawn_blocking, spawn_local, spawn_named, yield_now,
+    Builder, BusyPoll, Culprit, EnterGuard, Handle, Histogram, Metrics, Observer, Runtime, Scope,
+    ShutdownReport, Stall, TaskGroup, TaskLocal, TaskReport, TaskState, Wait, WorkerMetrics,
+    YieldNow, block_on, spawn, spawn_blocking, spawn_local, spawn_named, yield_now,
 };
 pub use sys::thread::ThreadState;
 pub use task::{Cancel, JoinError, JoinHandle, TaskId, TaskInfo};

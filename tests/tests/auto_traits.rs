@@ -4,6 +4,7 @@
 //! in which an update breaks its users, so both directions are written down.
 
 use std::cell::Cell;
+use std::future::Ready;
 use std::marker::PhantomPinned;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::rc::Rc;
@@ -22,8 +23,9 @@ use wakeful::net::{
 };
 use wakeful::signal::{Signal, SignalKind, ctrl_c};
 use wakeful::{
-    Builder, Cancel, EnterGuard, Handle, JoinError, JoinHandle, Metrics, Runtime, ShutdownReport,
-    TaskGroup, TaskId, TaskInfo, YieldNow,
+    Builder, Cancel, Culprit, EnterGuard, Handle, Histogram, JoinError, JoinHandle, Metrics,
+    Runtime, Scope, ShutdownReport, Stall, TaskGroup, TaskId, TaskInfo, TaskLocal, TaskReport,
+    TaskState, ThreadState, Wait, WorkerMetrics, YieldNow,
 };
 
 /// Compiles only if the type has the trait.
@@ -63,6 +65,16 @@ is!(Handle: Send, Sync, Unpin, Clone);
 is!(Builder: Send, Sync, Unpin, Clone, UnwindSafe, RefUnwindSafe);
 is!(Metrics: Send, Sync, Unpin, Clone, UnwindSafe, RefUnwindSafe);
 is!(TaskId: Send, Sync, Unpin, Copy, Ord, std::hash::Hash, UnwindSafe, RefUnwindSafe);
+is!(WorkerMetrics: Send, Sync, Unpin, Clone, std::fmt::Display, UnwindSafe, RefUnwindSafe);
+is!(Histogram: Send, Sync, Unpin, Clone, Eq, std::fmt::Display, UnwindSafe, RefUnwindSafe);
+is!(TaskReport: Send, Sync, Unpin, Clone, std::fmt::Display, UnwindSafe, RefUnwindSafe);
+is!(TaskState: Send, Sync, Unpin, Clone, Eq, std::fmt::Display, UnwindSafe, RefUnwindSafe);
+is!(Wait: Send, Sync, Unpin, Copy, Ord, std::fmt::Display, UnwindSafe, RefUnwindSafe);
+is!(Stall: Send, Sync, Unpin, Clone, std::fmt::Display, UnwindSafe, RefUnwindSafe);
+is!(Culprit: Send, Sync, Unpin, Clone, std::fmt::Display, UnwindSafe, RefUnwindSafe);
+is!(ThreadState: Send, Sync, Unpin, Clone, Eq, std::fmt::Display, UnwindSafe, RefUnwindSafe);
+is!(TaskLocal<Rc<()>>: Send, Sync, Unpin, UnwindSafe, RefUnwindSafe);
+is!(Scope<Cell<u8>, Ready<()>>: Send, Unpin, UnwindSafe);
 is!(TaskInfo: Send, Sync, Unpin, Clone, std::fmt::Display, UnwindSafe, RefUnwindSafe);
 is!(ShutdownReport: Send, Sync, Unpin, Clone, std::fmt::Display, UnwindSafe, RefUnwindSafe);
 is!(YieldNow: Send, Sync, Unpin);

@@ -37,7 +37,8 @@ pub(crate) struct LocalTasks {
 impl LocalTasks {
     /// For the current thread, which holds no core yet.
     pub(crate) fn new(shared: &Arc<Shared>) -> Self {
-        let live = Arc::new(Registry::new(LOCAL));
+        let observer = shared.remotes[0].registry.observer().cloned();
+        let live = Arc::new(Registry::new(LOCAL, observer));
         shared.locals.lock().push(live.clone());
         Self {
             queue: RefCell::default(),

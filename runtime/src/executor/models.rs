@@ -1346,7 +1346,7 @@ fn runtime(workers_count: usize) -> (Arc<Shared>, Vec<Core>) {
         .collect();
     let remotes = cores
         .iter()
-        .map(|core| Arc::new(Remote::new(core, &Clock::System)))
+        .map(|core| Arc::new(Remote::new(core, &Clock::System, None)))
         .collect();
     let reactors = Reactors::new(workers_count).expect("descriptors");
     let others = cores.split_off(1);

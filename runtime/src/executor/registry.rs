@@ -1,5 +1,6 @@
 //! The live tasks of one core, or of one thread, so that a shutdown can end them all and name what it cannot.
 
+use super::observer::Observing;
 use crate::task::{RegistryKey, TaskInfo, TaskRef};
 use crate::util::slab::Slab;
 use crate::util::sync::Mutex;
@@ -11,6 +12,7 @@ use crate::util::sync::Mutex;
 #[derive(Debug)]
 pub(crate) struct Registry {
     core: u32,
+    observer: Option<Observing>,
     tasks: Mutex<Tasks>,
 }
 
@@ -23,15 +25,35 @@ struct Tasks {
 }
 
 impl Registry {
-    pub(crate) fn new(core: u32) -> Self {
+    pub(crate) fn new(core: u32, observer: Option<Observing>) -> Self {
         Self {
             core,
+            observer,
             tasks: Mutex::new(Tasks::default()),
         }
     }
 
+    /// Who is told of the tasks.
+    pub(crate) fn observer(&self) -> Option<&Observing> {
+        self.observer.as_ref()
+    }
+
     /// Takes a task in, unless the registry is closed.
     pub(crate) fn insert(&self, task: TaskRef) -> Result<(), TaskRef> {
+        let Some(observer) = &self.observer else {
+            return self.take_in(task);
+        };
+        let info = task.info();
+        observer.spawned(&info); // first: from then on it may end at any time
+        let taken_in = self.take_in(task);
+        if taken_in.is_err() {
+            observer.ended(&info);
+        }
+        taken_in
+    }
+
+    #[inline]
+    fn take_in(&self, task: TaskRef) -> Result<(), TaskRef> {
         let mut tasks = self.tasks.lock();
         if tasks.closed {
             return Err(task);
@@ -53,6 +75,9 @@ impl Registry {
             tasks.ended_count += usize::from(tasks.closed && removed.is_some());
             removed
         };
+        if let (Some(observer), Some(task)) = (&self.observer, &removed) {
+            observer.ended(&task.info());
+        }
         drop(removed); // may free the task; not under the lock
     }
 

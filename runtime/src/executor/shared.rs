@@ -12,6 +12,7 @@ use super::counters::{Count, Counters};
 use super::idle::{Idle, Parker};
 use super::injector::Injector;
 use super::local::Pinned;
+use super::observer::Observing;
 use super::polling::{BusyPoll, Pollers};
 use super::queue::Stealer;
 use super::registry::Registry;
@@ -157,11 +158,11 @@ pub(crate) struct Remote {
 }
 
 impl Remote {
-    pub(crate) fn new(core: &Core, clock: &Clock) -> Self {
+    pub(crate) fn new(core: &Core, clock: &Clock, observer: Option<Observing>) -> Self {
         Self {
             stealer: core.stealer(),
             parker: Parker::new(),
-            registry: Registry::new(core.index() as u32),
+            registry: Registry::new(core.index() as u32, observer),
             timers: Timers::new(clock),
             arrivals: Arrivals::default(),
             thread: Mutex::new(None),
@@ -216,7 +217,7 @@ impl Home {
     pub(crate) fn spawn<F>(
         self: &Arc<Self>,
         future: F,
-        name: Option<Box<str>>,
+        name: Option<Arc<str>>,
         location: &'static Location<'static>,
     ) -> JoinHandle<F::Output>
     where

@@ -86,7 +86,7 @@ impl fmt::Display for Culprit {
 #[derive(Clone)]
 pub(super) struct OnStall {
     pub(super) threshold: Duration,
-    pub(super) callback: Arc<dyn Fn(&Stall) + Send + Sync>,
+    pub(super) callback: Arc<AssertUnwindSafe<Box<dyn Fn(&Stall) + Send + Sync>>>,
 }
 
 impl fmt::Debug for OnStall {

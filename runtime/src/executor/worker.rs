@@ -12,6 +12,7 @@ use super::budget::{is_in_poll, with_budget};
 use super::core::{Core, Harvest};
 use super::counters::{Counters, MAIN_FUTURE, Sampler};
 use super::local::{LOCAL, LocalTasks};
+use super::observer::Observing;
 use super::queue::CAPACITY;
 use super::shared::{Home, Remote, Shared};
 use crate::reactor::{EVENTS_MAX, Stand, set_turned_here};
@@ -38,6 +39,7 @@ pub(crate) struct Worker {
     /// Whether what is being polled runs on this thread only.
     polls_pinned: Cell<bool>,
     sampler: Sampler,
+    observer: Option<Observing>,
 }
 
 impl Worker {
@@ -46,6 +48,7 @@ impl Worker {
         let local = LocalTasks::new(&home.shared);
         let remote = home.remote.clone();
         Self {
+            observer: remote.registry.observer().cloned(),
             poll_budget: home.shared.poll_budget,
             home,
             remote,
@@ -79,7 +82,7 @@ impl Worker {
                 return result;
             }
             match self.local.pop() {
-                Some(task) => self.settle(self.run_task(task)),
+                Some(task) => self.settle(self.run_observed(task)),
                 None => thread::park(),
             }
         }
@@ -257,9 +260,9 @@ impl Worker {
     #[inline]
     fn poll(&self, task: Runnable) {
         let header = task.header();
-        match header.is_marked() {
+        match header.is_marked() || self.observer.is_some() {
             false => self.settle(self.counted(header.address(), || self.run_task(task))),
-            true => self.poll_timed(task),
+            true => self.poll_watched(task),
         }
     }
 
@@ -269,18 +272,27 @@ impl Worker {
         self.with_task_budget(|| task.run(now_ms))
     }
 
-    /// Measures how long a task has waited and how long its poll takes.
+    /// Runs a task, and tells the observer if there is one.
+    fn run_observed(&self, task: Runnable) -> Ran {
+        match &self.observer {
+            None => self.run_task(task),
+            Some(observer) => observer.around(&task.info(), || self.run_task(task)),
+        }
+    }
+
+    /// Polls a task that is to be timed or observed: measures how long it has waited and how long the poll takes.
     #[cold]
     #[inline(never)]
-    fn poll_timed(&self, task: Runnable) {
-        let counters = self.counters();
+    fn poll_watched(&self, task: Runnable) {
+        let (counters, address) = (self.counters(), task.header().address());
+        if !task.header().is_marked() {
+            return self.settle(self.counted(address, || self.run_observed(task)));
+        }
         let begin = clock::now();
         let waited = task.header().take_mark(begin);
-        let ran = self.counted(task.header().address(), || self.run_task(task));
+        let ran = self.counted(address, || self.run_observed(task));
         counters.poll_times.add(clock::now().saturating_sub(begin));
-        if let Some(waited) = waited {
-            counters.waits.add(waited);
-        }
+        counters.waits.add(waited);
         self.settle(ran);
     }
 

@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::panic::Location;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::task::Waker;
@@ -23,7 +24,7 @@ pub(crate) struct Header {
     /// Whom to wake at completion. JOIN_WAKER says whose the cell is; while it is the handle's, it is empty between polls.
     pub(super) join_waker: UnsafeCell<Option<Waker>>,
     id: TaskId,
-    name: Option<Box<str>>,
+    name: Option<Arc<str>>,
     location: &'static Location<'static>,
     key: AtomicU64,
     polls_count: AtomicU32,
@@ -56,6 +57,10 @@ impl Header {
 
     pub(crate) fn name(&self) -> Option<&str> {
         self.name.as_deref()
+    }
+
+    pub(super) fn shared_name(&self) -> Option<Arc<str>> {
+        self.name.clone()
     }
 
     /// Where the task was spawned.
@@ -101,14 +106,14 @@ impl Header {
         self.queued_us.load(Relaxed) != 0
     }
 
-    /// How long the task has waited since it was marked, to the microsecond; `None` if it was not. Takes the mark away.
+    /// How long the task has waited since it was marked, to the microsecond. Takes the mark away.
     ///
     /// Of more than 71 minutes it tells what is left over.
-    pub(crate) fn take_mark(&self, now: Duration) -> Option<Duration> {
+    pub(crate) fn take_mark(&self, now: Duration) -> Duration {
         let marked_us = self.queued_us.load(Relaxed);
-        self.queued_us.store(0, Relaxed); // as the mark, by whoever holds the `Runnable`
+        self.queued_us.store(0, Relaxed); // a mark that is made at this moment may go with it
         let waited_us = (now.as_micros() as u32).wrapping_sub(marked_us);
-        (marked_us != 0).then(|| Duration::from_micros(waited_us.into()))
+        Duration::from_micros(waited_us.into())
     }
 
     /// What tells the task from every other that lives: to be compared, never to be followed.

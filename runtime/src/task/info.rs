@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::panic::Location;
+use std::sync::Arc;
 
 use super::TaskId;
 use super::header::Header;
@@ -12,7 +13,7 @@ use super::header::Header;
 #[derive(Clone, Debug)]
 pub struct TaskInfo {
     id: TaskId,
-    name: Option<Box<str>>,
+    name: Option<Arc<str>>,
     location: &'static Location<'static>,
 }
 
@@ -20,7 +21,7 @@ impl TaskInfo {
     pub(super) fn new(task: &Header) -> Self {
         Self {
             id: task.id(),
-            name: task.name().map(Box::from),
+            name: task.shared_name(),
             location: task.location(),
         }
     }

@@ -32,6 +32,7 @@ mod reference;
 mod tests;
 
 use std::panic::Location;
+use std::sync::Arc;
 
 pub use self::error::JoinError;
 pub(crate) use self::header::Header;
@@ -65,7 +66,7 @@ pub(crate) trait Schedule: Send + Sync + Sized + 'static {
 /// What describes a task to people.
 #[derive(Debug)]
 pub(crate) struct Meta {
-    pub(crate) name: Option<Box<str>>,
+    pub(crate) name: Option<Arc<str>>,
     pub(crate) location: &'static Location<'static>,
     pub(crate) spawned_ms: u32,
 }

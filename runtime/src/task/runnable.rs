@@ -31,6 +31,11 @@ impl Runnable {
         self.0.header()
     }
 
+    /// Which task it is.
+    pub(crate) fn info(&self) -> TaskInfo {
+        TaskInfo::new(self.header())
+    }
+
     /// A pointer for the slot of a queue; [`from_raw`](Self::from_raw), in `raw.rs`, takes it back.
     #[inline]
     pub(crate) fn into_raw(self) -> NonNull<Header> {
