@@ -966,7 +966,7 @@ fn a_task_aborted_as_the_runtime_ends_is_ended_once() {
 #[test]
 fn a_registration_that_meets_the_close_ends_its_task_or_is_refused() {
     model(|| {
-        let registry = Arc::new(Registry::new(0));
+        let registry = Arc::new(Registry::new(0, None));
         let future = Tracked::default();
         let (task, runnable, handle) = task::new(future.pending(), Unscheduled::default(), meta());
         let inserting = thread::spawn({

@@ -82,11 +82,13 @@ impl fmt::Display for Culprit {
     }
 }
 
+type Callback = Box<dyn Fn(&Stall) + Send + Sync>;
+
 /// What is called for a stall, and when.
 #[derive(Clone)]
 pub(super) struct OnStall {
     pub(super) threshold: Duration,
-    pub(super) callback: Arc<AssertUnwindSafe<Box<dyn Fn(&Stall) + Send + Sync>>>,
+    pub(super) callback: Arc<AssertUnwindSafe<Callback>>,
 }
 
 impl fmt::Debug for OnStall {
