@@ -59,7 +59,7 @@ mod util;
 pub use executor::{
     Builder, BusyPoll, Culprit, EnterGuard, Handle, Histogram, Metrics, Observer, Runtime, Scope,
     ShutdownReport, Stall, TaskGroup, TaskLocal, TaskReport, TaskState, Wait, WorkerMetrics,
-    YieldNow, block_on, spawn, spawn_blocking, spawn_local, spawn_named, yield_now,
+    YieldNow, block_in_place, block_on, spawn, spawn_blocking, spawn_local, spawn_named, yield_now,
 };
 pub use sys::thread::ThreadState;
 pub use task::{Cancel, JoinError, JoinHandle, TaskId, TaskInfo};

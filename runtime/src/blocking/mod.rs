@@ -271,6 +271,15 @@ impl Pool {
         state.queue.len() + state.running_count
     }
 
+    /// Whether a closure would not have to wait for one before it, as far as can be told.
+    pub(crate) fn begins_at_once(&self) -> bool {
+        let state = self.state.lock();
+        let threads_count = state.threads.len();
+        let has_thread = threads_count < self.limits.threads_max
+            || threads_count > state.running_count + state.queue.len();
+        has_thread && !state.closed
+    }
+
     /// How many closures wait.
     pub(crate) fn queued(&self) -> usize {
         self.state.lock().queue.len()

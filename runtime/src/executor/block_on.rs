@@ -43,6 +43,8 @@ pub(super) fn block_on<F: Future>(home: &Arc<Home>, future: F) -> F::Output {
 
 /// Runs the worker loop with the main future in it. `None` if the runtime was shut down meanwhile.
 fn drive<F: Future>(home: &Arc<Home>, core: Core, main: &mut Main<'_, F>) -> Option<F::Output> {
+    // The handle may be another core's.
+    let home = &Home::new(&home.shared, core.index());
     let context = Rc::new(Context::Worker(Worker::new(home.clone())));
     let _entered = context::enter(context.clone());
     let worker = context.worker().expect("made above");

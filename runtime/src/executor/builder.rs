@@ -439,12 +439,18 @@ fn run_stand_in(home: Arc<Home>) {
         let _on_cpu = shared.threads.keep_on_cpu(core.index());
         worker.put_core(core);
         let _give_back = AtEnd(|| {
-            if let Some(core) = seat.give_back(worker.take_core(), false) {
+            // It has none if a task of its own has blocked in place meanwhile, and a `block_on` wanted the core.
+            if worker.has_core()
+                && let Some(core) = seat.give_back(worker.take_core(), false)
+            {
                 worker.local().close();
                 shared.retire(core);
             }
         });
-        worker.run(|| (seat.is_wanted() || shared.is_closed()).then_some(()));
+        worker.run(|| {
+            let leaves = seat.is_wanted() || shared.is_closed() || !worker.has_core();
+            leaves.then_some(())
+        });
     }
     worker.local().close();
 }
@@ -457,7 +463,7 @@ fn run_watch(shared: &Arc<Shared>, stalls: Stalls) {
 
 /// Calls a closure when it is dropped. The thread may be panicking, though only by a bug of ours or a fault of the system:
 /// a shutdown then must not wait for a core that died with it.
-struct AtEnd<F: FnMut()>(F);
+pub(super) struct AtEnd<F: FnMut()>(pub(super) F);
 
 impl<F: FnMut()> Drop for AtEnd<F> {
     fn drop(&mut self) {

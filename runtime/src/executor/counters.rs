@@ -60,6 +60,11 @@ impl Counters {
         self.polled.store(0, Relaxed);
     }
 
+    /// The poll of what has this address goes on, after another thread had the core.
+    pub(super) fn resume_poll(&self, address: usize) {
+        self.polled.store(address, Relaxed);
+    }
+
     /// The worker has found nothing to run.
     pub(super) fn note_idle_round(&self) {
         self.idle_rounds.add(1);

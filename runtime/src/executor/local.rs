@@ -89,6 +89,11 @@ impl LocalTasks {
         self.inbox.filled.load(Relaxed) || !self.queue.borrow().is_empty()
     }
 
+    /// Whether the thread has no local task.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.live.len() == 0
+    }
+
     /// Lets go of a task that has completed.
     pub(crate) fn remove(&self, key: RegistryKey) {
         self.live.remove(key);

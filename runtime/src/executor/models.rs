@@ -33,6 +33,7 @@ use super::builder::Threads;
 use super::clock::Clock;
 use super::core::Core;
 use super::idle::{Idle, Parker};
+use super::in_place::Lease;
 use super::injector::Injector;
 use super::local::LocalTasks;
 use super::polling::BusyPoll;
@@ -681,6 +682,89 @@ fn a_guest_inherits_the_core_of_a_driver_that_leaves() {
         other.join().unwrap();
         house.close();
         house.was_retired_once();
+    });
+}
+
+// A core that is lent.
+
+/// As `stand_in`: drives the core until it is wanted.
+fn stand_in_for(lease: &Lease, parker: &Parker, bell: &Bell) -> bool {
+    let Some(core) = lease.take() else {
+        return false;
+    };
+    parker.unpark(); // a new holder looks at everything first
+    while !lease.is_wanted() {
+        if parker.prepare_park() {
+            bell.wait();
+            parker.unpark();
+        }
+    }
+    lease.give_back(Some(core));
+    true
+}
+
+#[test]
+fn an_owner_gets_its_core_back_whether_or_not_a_stand_in_has_come() {
+    model(|| {
+        let lease = Arc::new(Lease::new(Core::new(0, 1, 0)));
+        let (parker, bell) = (Arc::new(Parker::new()), Arc::new(Bell::default()));
+        let stand_in = thread::spawn({
+            let (lease, parker, bell) = (lease.clone(), parker.clone(), bell.clone());
+            move || drop(stand_in_for(&lease, &parker, &bell))
+        });
+        let call_holder = || {
+            if parker.notify() {
+                bell.ring();
+            }
+        };
+        assert!(lease.reclaim(call_holder).is_some());
+        assert!(lease.take().is_none(), "there is but one core");
+        stand_in.join().unwrap();
+    });
+}
+
+#[test]
+fn a_core_is_lent_to_one_of_two_stand_ins() {
+    model(|| {
+        let lease = Arc::new(Lease::new(Core::new(0, 1, 0)));
+        let (parker, bell) = (Arc::new(Parker::new()), Arc::new(Bell::default()));
+        let take = |lease: &Arc<Lease>| {
+            let lease = lease.clone();
+            thread::spawn(move || {
+                if let Some(core) = lease.take() {
+                    lease.give_back(Some(core));
+                }
+            })
+        };
+        let takers = [take(&lease), take(&lease)];
+        let core = lease.reclaim(|| {
+            if parker.notify() {
+                bell.ring();
+            }
+        });
+        assert!(core.is_some());
+        join_all(takers);
+    });
+}
+
+#[test]
+fn an_owner_hears_that_its_core_was_passed_on() {
+    model(|| {
+        let lease = Arc::new(Lease::new(Core::new(0, 1, 0)));
+        let passer = thread::spawn({
+            let lease = lease.clone();
+            move || {
+                let core = lease.take();
+                let had_it = core.is_some();
+                drop(core);
+                if had_it {
+                    lease.give_back(None);
+                }
+                had_it
+            }
+        });
+        let reclaimed = lease.reclaim(|| {});
+        assert_eq!(reclaimed.is_none(), passer.join().unwrap());
     });
 }
 

@@ -147,6 +147,15 @@ impl Seat {
         self.state.lock().closed
     }
 
+    /// The same; if not, the caller is unparked when it should ask again.
+    pub(crate) fn is_closed_or_tells(&self) -> bool {
+        let mut state = self.state.lock();
+        if !state.closed {
+            state.enlist();
+        }
+        state.closed
+    }
+
     /// Nobody gets the core any more. Returns it if it lay here.
     #[must_use]
     pub(crate) fn close(&self) -> Option<Core> {

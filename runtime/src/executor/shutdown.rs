@@ -100,6 +100,11 @@ impl Ending {
         self.left.lock().threads_count = count;
     }
 
+    /// One more thread will call [`thread_ended`](Self::thread_ended).
+    pub(super) fn expect_thread(&self) {
+        self.left.lock().threads_count += 1;
+    }
+
     /// The calling thread does nothing more for the runtime.
     pub(super) fn thread_ended(&self) {
         self.change(|left| left.threads_count -= 1);

@@ -40,6 +40,8 @@ pub(crate) struct Worker {
     polls_pinned: Cell<bool>,
     sampler: Sampler,
     observer: Option<Observing>,
+    /// Whether the tasks that are sent to this worker are for this thread.
+    takes_arrivals: bool,
 }
 
 impl Worker {
@@ -49,6 +51,7 @@ impl Worker {
         let remote = home.remote.clone();
         Self {
             observer: remote.registry.observer().cloned(),
+            takes_arrivals: true,
             poll_budget: home.shared.poll_budget,
             home,
             remote,
@@ -58,6 +61,15 @@ impl Worker {
             now_ms: Cell::new(0),
             polls_pinned: Cell::new(false),
             sampler: Sampler::default(),
+        }
+    }
+
+    /// For a thread that drives the core while its owner blocks; see [`super::in_place`]. What is sent to the owner's thread is not
+    /// for this one.
+    pub(crate) fn stand_in(home: Arc<Home>) -> Self {
+        Self {
+            takes_arrivals: false,
+            ..Self::new(home)
         }
     }
 
@@ -141,6 +153,11 @@ impl Worker {
             .borrow()
             .as_ref()
             .is_some_and(|own| own.index() == core)
+    }
+
+    /// Whether the thread holds its core.
+    pub(crate) fn has_core(&self) -> bool {
+        self.core.borrow().is_some()
     }
 
     /// When the reactor was last visited, if the thread holds a core.
@@ -487,6 +504,9 @@ impl Worker {
     }
 
     fn take_arrivals(&self) {
+        if !self.takes_arrivals {
+            return;
+        }
         let Some(arrivals) = self.remote().arrivals.take() else {
             return;
         };
