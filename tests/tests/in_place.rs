@@ -211,7 +211,7 @@ fn a_runtime_ends_while_threads_block_and_when_they_come_back() {
         for _ in 0..20 {
             let runtime = runtime(2);
             let tasks: Vec<_> = (0..4)
-                .map(|_| runtime.spawn(async { block_in_place(|| thread::yield_now()) }))
+                .map(|_| runtime.spawn(async { block_in_place(thread::yield_now) }))
                 .collect();
             let report = runtime.shutdown(LIMIT);
             assert!(report.is_clean(), "{report}");

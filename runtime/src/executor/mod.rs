@@ -24,6 +24,30 @@
 //!   to its reactor ([`watch`]).
 //! * Tasks that are not `Send` belong to a thread ([`local`]).
 //!
+//! # No event waits behind a busy worker
+//!
+//! A reactor per worker means that a task which computes for 50 ms would keep not only its thread but the connections of a core. Three
+//! parties see to it that it does not:
+//!
+//! | who | when | does |
+//! |---|---|---|
+//! | a sibling that turns its own reactor | a worker's tick has stood still for 250 µs or more | turns that worker's reactor, fires its timers, and runs what that wakes |
+//! | the watch, a thread | the same, seen every 1 to 10 ms; rests when all is quiet | the same, and has others take what the worker had queued; tells of stalls |
+//! | the task itself | it says that it blocks: [`block_in_place`] | gives the core to a stand-in at once |
+//!
+//! The tick costs the worker nothing: it is its count of polls, together with the rounds in which it found none. Who helps wakes
+//! tasks as anybody does, so they land where they may run: `Send` ones in the helper's ring or in the injector, others in the
+//! inbox of their thread, where they wait. When the worker comes back it finds its reactor with fewer events and its queue
+//! shorter, which is what it finds after any poll. The protocols are in [`watch`], [`idle`] and [`in_place`], the models in
+//! `models.rs`.
+//!
+//! # What can be looked into
+//!
+//! * [`Handle::metrics`]: what each worker counts as it goes ([`counters`], [`metrics`]).
+//! * [`Handle::tasks`]: what each live task does and waits for, found by looking where wakers lie ([`dump`]).
+//! * [`Builder::on_stall`]: which task keeps a worker, while it is at it ([`stall`]).
+//! * [`Builder::observer`]: every spawn, poll and end ([`observer`]).
+//!
 //! # Shutdown
 //!
 //! `Shared::close` raises a flag and wakes everybody. A thread that sees it ends its local tasks, retires its core, and ends
@@ -38,6 +62,13 @@
 //!   (`Reactors::choose`); sources of which the task keeps running elsewhere move there.
 //! * *Waking a sibling for every second task in the ring.* Waking a thread costs as much as four echoes; with 64 connections on
 //!   two workers, throughput was 0.88 times tokio's with it and 0.99 times without.
+//! * *A parked worker on watch*, who sleeps in its own reactor with a time limit while the others are busy. It is the one that
+//!   the next piece of work wakes, and then nobody watches; a limit of a millisecond makes an idle process wake a thousand times
+//!   a second, and a thread of its own rests.
+//! * *Sweeping every sibling at each visit.* A system call for each sibling that is well: with eight workers that is seven for
+//!   every one that brings something, and connections leave the worker where they are warm.
+//! * *Nested epoll descriptors*, so that a sleeping worker hears of the events of all. Each event then wakes whoever sleeps, also
+//!   when its owner is about to take it, and the kernel walks two wait queues for each.
 //! * *A main future behind a condition variable.* It is usually the accept loop, and every connection would cross threads.
 
 mod block_on;

@@ -710,7 +710,7 @@ fn an_owner_gets_its_core_back_whether_or_not_a_stand_in_has_come() {
         let (parker, bell) = (Arc::new(Parker::new()), Arc::new(Bell::default()));
         let stand_in = thread::spawn({
             let (lease, parker, bell) = (lease.clone(), parker.clone(), bell.clone());
-            move || drop(stand_in_for(&lease, &parker, &bell))
+            move || _ = stand_in_for(&lease, &parker, &bell)
         });
         let call_holder = || {
             if parker.notify() {
