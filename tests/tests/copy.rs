@@ -294,8 +294,8 @@ fn a_peer_that_does_not_read_costs_no_more_memory_than_a_buffer() {
 }
 
 #[test]
-fn idle_pairs_cost_no_memory_for_data_and_no_pipes() {
-    alone("idle_pairs_cost_no_memory_for_data_and_no_pipes", || {
+fn an_idle_pair_costs_no_memory_for_data_and_no_pipe() {
+    alone("an_idle_pair_costs_no_memory_for_data_and_no_pipe", || {
         const PAIRS: usize = 200;
         on_workers([1], |runtime| {
             for kind in KINDS {

@@ -10,7 +10,7 @@ use wakeful_tests::watchdog::LIMIT;
 use wakeful_tests::{Bytes, eventually, within};
 
 #[test]
-fn proxied_connections_that_are_idle_cost_neither_buffers_nor_pipes() {
+fn a_proxied_connection_that_is_idle_costs_no_memory_for_data_and_no_pipe() {
     const FEW: usize = 1_000;
     const MANY: usize = 10_000;
     let server = RunningServer::start(&mut echo(&["serve", "--listen", "127.0.0.1:0"]));
