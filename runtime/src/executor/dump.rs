@@ -6,10 +6,10 @@
 //!
 //! 1. Take a reference to each live task, so that no address is used for another one meanwhile.
 //! 2. Walk the sources and the timers, and note the address of the task and what it waits for.
-//! 3. Look at each task: does it run, is it queued, or does it wait?
+//! 3. Look at each task: does it run, is it queued, or does it wait? One that waited before step 2 too, and has not been polled
+//!    since, waits for what was found. If others have begun to wait meanwhile, step 2 is repeated, [`ROUNDS_MAX`] times in all.
 //!
-//! Each lock is held for [`STEP`] entries at a time, so that no worker waits long for one. In between the tasks go on: a task
-//! that has begun another wait since step 2 is shown with what was found there. What a task waits for through a waker that is not
+//! Each lock is held for [`STEP`] entries at a time, so that no worker waits long for one. What a task waits for through a waker that is not
 //! its own (that of a `FuturesUnordered`, say), and whatever is not this runtime's (a channel, a lock, another task), is not known.
 //!
 //! Rejected: *a note in the task of what it waits for*, written at each wait and cleared after it. It would make every wait
@@ -17,6 +17,7 @@
 
 use std::fmt;
 use std::os::fd::RawFd;
+use std::sync::atomic::{Ordering::Acquire, fence};
 use std::time::Duration;
 
 use super::shared::Shared;
@@ -52,7 +53,7 @@ pub enum TaskState {
         /// The worker that does it; `None` for a thread that holds no worker's core at the time.
         worker: Option<usize>,
     },
-    /// It is due, and waits for a worker.
+    /// It is due, and waits for a worker; or it was polled again and again while the list was made.
     Queued,
     /// It waits for what has its waker: all of these that are known. With none of them it waits for something that is not this
     /// runtime's, or for another task: a channel, a lock, a handle.
@@ -80,11 +81,23 @@ impl Shared {
         for registry in registries.chain(locals.iter().map(|registry| &**registry)) {
             registry.collect(STEP, &mut tasks);
         }
-        let waits = self.waits();
+        let mut waits = Vec::new();
+        let mut before: Vec<_> = Vec::new();
+        for _ in 0..ROUNDS_MAX {
+            before.clear();
+            before.extend(tasks.iter().map(past));
+            waits = self.waits();
+            let is_settled = |(task, before): (&TaskRef, &(Phase, u32))| {
+                let now = present(task);
+                now.0 != Phase::Idle || now == *before
+            };
+            if tasks.iter().zip(&before).all(is_settled) {
+                break;
+            }
+        }
         let now_ms = self.millis(clock::now());
-        tasks
-            .iter()
-            .filter_map(|task| self.report_of(task, &waits, now_ms))
+        (tasks.iter().zip(before))
+            .filter_map(|(task, before)| self.report_of(task, before, &waits, now_ms))
             .collect()
     }
 
@@ -114,12 +127,14 @@ impl Shared {
     fn report_of(
         &self,
         task: &TaskRef,
+        before: (Phase, u32),
         waits: &[(usize, Wait)],
         now_ms: u32,
     ) -> Option<TaskReport> {
         let header = task.header();
         let address = header.address();
-        let state = match task.phase() {
+        let now @ (phase, polls) = present(task);
+        let state = match phase {
             Phase::Complete => return None,
             Phase::Queued => TaskState::Queued,
             Phase::Running => TaskState::Running {
@@ -131,10 +146,13 @@ impl Shared {
                 let own = waits[first..]
                     .iter()
                     .take_while(|(task, _)| *task == address);
-                TaskState::Waiting(own.map(|(_, wait)| *wait).collect())
+                let own: Vec<_> = own.map(|(_, wait)| *wait).collect();
+                match own.is_empty() && before != now {
+                    true => TaskState::Queued, // it has begun to wait since then, for what is not known
+                    false => TaskState::Waiting(own),
+                }
             }
         };
-        let polls = header.polls_count();
         // A worker may have looked at the clock since `now_ms` was read; and the milliseconds come round.
         let since = |ms: u32| match now_ms.wrapping_sub(ms) {
             future if future > u32::MAX / 2 => Duration::ZERO,
@@ -193,6 +211,25 @@ impl fmt::Display for Wait {
         }
     }
 }
+
+/// Where a task is, and how often it had been polled before that.
+///
+/// If this is what [`present`] says later, and the task waits, it has waited all the time in between.
+fn past(task: &TaskRef) -> (Phase, u32) {
+    let polls = task.header().polls_count();
+    fence(Acquire);
+    (task.phase(), polls)
+}
+
+/// Where a task is, and how often it has been polled by then.
+fn present(task: &TaskRef) -> (Phase, u32) {
+    let phase = task.phase();
+    fence(Acquire);
+    (phase, task.header().polls_count())
+}
+
+/// How often is looked for what tasks wait for that have only begun to.
+const ROUNDS_MAX: usize = 3;
 
 /// How many entries of a list are looked at under its lock at a time.
 const STEP: usize = 256;
