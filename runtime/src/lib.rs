@@ -28,6 +28,7 @@
 //!   sleeps, time-outs and intervals. Streams implement the traits of `futures-io`, and the
 //!   everyday operations are methods, so a server needs no extension trait.
 //! * [`codec`] makes frames of streams, lines or with a length, and shares the writing side of a connection between threads.
+//! * A [`ShutdownToken`] tells tasks that it is time to come to an end.
 //! * Channels, locks and the like are not here: those of `futures`, `async-channel`, `async-lock` and tokio's `sync` run on this
 //!   runtime as they are.
 //!
@@ -51,6 +52,7 @@ pub mod time;
 mod blocking;
 mod executor;
 mod reactor;
+mod shutdown;
 mod sys;
 mod task;
 mod timer;
@@ -61,6 +63,7 @@ pub use executor::{
     ShutdownReport, Stall, TaskGroup, TaskLocal, TaskReport, TaskState, Wait, WorkerMetrics,
     YieldNow, block_in_place, block_on, spawn, spawn_blocking, spawn_local, spawn_named, yield_now,
 };
+pub use shutdown::{ShutdownToken, ShutdownWait, UnlessShutdown};
 pub use sys::thread::ThreadState;
 pub use task::{Cancel, JoinError, JoinHandle, TaskId, TaskInfo};
 

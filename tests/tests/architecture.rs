@@ -16,7 +16,7 @@ const LAYERS: [&[&str]; 5] = [
     &["sys", "util"],
     &["task", "reactor", "timer"],
     &["executor", "blocking"],
-    &["io", "time", "signal"],
+    &["io", "time", "signal", "shutdown"],
     &["net", "codec"],
 ];
 

@@ -24,8 +24,9 @@ use wakeful::net::{
 use wakeful::signal::{Signal, SignalKind, ctrl_c};
 use wakeful::{
     Builder, Cancel, Culprit, EnterGuard, Handle, Histogram, JoinError, JoinHandle, Metrics,
-    Runtime, Scope, ShutdownReport, Stall, TaskGroup, TaskId, TaskInfo, TaskLocal, TaskReport,
-    TaskState, ThreadState, Wait, WorkerMetrics, YieldNow,
+    Runtime, Scope, ShutdownReport, ShutdownToken, ShutdownWait, Stall, TaskGroup, TaskId,
+    TaskInfo, TaskLocal, TaskReport, TaskState, ThreadState, UnlessShutdown, Wait, WorkerMetrics,
+    YieldNow,
 };
 
 /// Compiles only if the type has the trait.
@@ -77,6 +78,10 @@ is!(TaskLocal<Rc<()>>: Send, Sync, Unpin, UnwindSafe, RefUnwindSafe);
 is!(Scope<Cell<u8>, Ready<()>>: Send, Unpin, UnwindSafe);
 is!(TaskInfo: Send, Sync, Unpin, Clone, std::fmt::Display, UnwindSafe, RefUnwindSafe);
 is!(ShutdownReport: Send, Sync, Unpin, Clone, std::fmt::Display, UnwindSafe, RefUnwindSafe);
+is!(ShutdownToken: Send, Sync, Unpin, Clone, Default);
+is!(ShutdownWait: Send, Sync, Unpin, Future);
+is!(UnlessShutdown<'static, u8>: Send, Sync, Unpin);
+is_not!(UnlessShutdown<'static, Neither>: Send);
 is!(YieldNow: Send, Sync, Unpin);
 
 // The guard changes a thread-local of the thread that made it.

@@ -174,7 +174,10 @@ pub(crate) struct Lease {
 }
 
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "there is one for each closure that blocks")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one for each closure that blocks"
+)]
 enum Place {
     Here(Core),
     /// The stand-in has it, or the owner has it back.
