@@ -2,21 +2,19 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use wakeful::BusyPoll;
 
 /// What was asked for. A bare `echo` means `echo serve`.
-pub(crate) fn parse() -> ServeArgs {
+pub(crate) fn parse() -> Command {
     let Cli { command, serve } = Cli::parse();
-    match command {
-        Some(Command::Serve(serve)) => serve,
-        None => serve,
-    }
+    command.unwrap_or(Command::Serve(serve))
 }
 
-/// A TCP echo server on the wakeful runtime.
+/// An echo server on the wakeful runtime.
 #[derive(Parser)]
 #[command(version, args_conflicts_with_subcommands = true)]
 struct Cli {
@@ -27,7 +25,7 @@ struct Cli {
 }
 
 #[derive(Subcommand)]
-enum Command {
+pub(crate) enum Command {
     /// Accept connections and send every byte back (the default)
     Serve(ServeArgs),
 }
@@ -35,9 +33,14 @@ enum Command {
 /// How to serve.
 #[derive(Args)]
 pub(crate) struct ServeArgs {
-    /// Address to listen on; with port 0 the system chooses one, and the first line printed says which
-    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:7007")]
-    listen: String,
+    /// Address to listen on, may be given several times; with port 0 the system chooses one, and a line on the standard output
+    /// says which [default: 127.0.0.1:7007, unless there is --unix]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Vec<String>,
+
+    /// Name of a Unix socket to listen on, may be given several times
+    #[arg(long, value_name = "PATH")]
+    pub(crate) unix: Vec<PathBuf>,
 
     /// Number of workers [default: one per available CPU]
     #[arg(long, value_name = "N")]
@@ -46,6 +49,56 @@ pub(crate) struct ServeArgs {
     /// Whether workers look for events for a while before they sleep: `off`, `always`, or for at most so many microseconds
     #[arg(long, value_name = "MICROSECONDS", default_value = "50", value_parser = parse_busy_poll)]
     pub(crate) busy_poll: BusyPoll,
+
+    /// Connections at the same time; further ones wait [default: as many as there are descriptors for, but for some]
+    #[arg(long, value_name = "N")]
+    pub(crate) max_connections: Option<usize>,
+
+    /// Connections of one address at the same time; further ones are closed [default: no limit]
+    #[arg(long, value_name = "N")]
+    pub(crate) max_per_peer: Option<usize>,
+
+    /// How long a peer may neither send, nor take what it is sent, as 500ms, 30s or 5m [default: for ever]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub(crate) idle_timeout: Option<Duration>,
+
+    /// How long connections may go on after the signal to end
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
+    pub(crate) grace: Duration,
+}
+
+impl ServeArgs {
+    /// The addresses to listen on.
+    pub(crate) fn listen_addresses(&self) -> io::Result<Vec<SocketAddr>> {
+        if self.listen.is_empty() && self.unix.is_empty() {
+            return Ok(vec![([127, 0, 0, 1], 7007).into()]);
+        }
+        self.listen.iter().map(|text| address(text)).collect()
+    }
+}
+
+fn address(text: &str) -> io::Result<SocketAddr> {
+    text.parse().map_err(|_| {
+        let problem = format!(
+            "`{text}` is no address to listen on: write it as 127.0.0.1:7007 or [::1]:7007"
+        );
+        io::Error::new(io::ErrorKind::InvalidInput, problem)
+    })
+}
+
+/// A whole number with its unit.
+fn duration(text: &str) -> Result<Duration, &'static str> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = match &text[digits.len()..] {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        _ => return Err("a time is a number and its unit: 500ms, 30s or 5m"),
+    };
+    let count: u64 = digits
+        .parse()
+        .map_err(|_| "a time begins with a whole number: 500ms, 30s or 5m")?;
+    Ok(Duration::from_millis(count.saturating_mul(unit)))
 }
 
 fn parse_busy_poll(text: &str) -> Result<BusyPoll, String> {
@@ -56,18 +109,5 @@ fn parse_busy_poll(text: &str) -> Result<BusyPoll, String> {
             Ok(micros) => Ok(BusyPoll::Adaptive(Duration::from_micros(micros))),
             Err(_) => Err("write it as `off`, `always` or a number of microseconds".to_owned()),
         },
-    }
-}
-
-impl ServeArgs {
-    /// The address to listen on.
-    pub(crate) fn listen_address(&self) -> io::Result<SocketAddr> {
-        self.listen.parse().map_err(|_| {
-            let problem = format!(
-                "`{}` is no address to listen on: write it as 127.0.0.1:7007 or [::1]:7007",
-                self.listen
-            );
-            io::Error::new(io::ErrorKind::InvalidInput, problem)
-        })
     }
 }

@@ -217,6 +217,7 @@ fn out_of_descriptors_it_serves_those_who_are_there_and_later_the_others() {
             .args(["-c", "ulimit -n 64; exec \"$0\" \"$@\""])
             .arg(echo_binary())
             .args(["serve", "--listen", "127.0.0.1:0", "--workers", workers])
+            .args(["--max-connections", "1000"])
             .stderr(Stdio::null());
         let server = RunningServer::start(&mut limited);
         let server = *server;

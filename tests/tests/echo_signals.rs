@@ -12,6 +12,7 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::AsRawFd;
+use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
@@ -288,13 +289,9 @@ fn unacknowledged(stream: &TcpStream) -> usize {
 
 fn start(workers: usize) -> RunningServer {
     let workers = workers.to_string();
-    RunningServer::start(&mut echo(&[
-        "serve",
-        "--listen",
-        "127.0.0.1:0",
-        "--workers",
-        &workers,
-    ]))
+    RunningServer::start(
+        echo(&["serve", "--listen", "127.0.0.1:0", "--workers", &workers]).stderr(Stdio::null()),
+    )
 }
 
 #[track_caller]

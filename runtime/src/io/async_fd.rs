@@ -18,8 +18,10 @@ use std::future::poll_fn;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use super::deadline::Deadlines;
+use super::idle::IdleLimit;
 use super::wait::Wait;
 use crate::executor::{place, poll_proceed};
 use crate::reactor::{Direction, Interest, Ready, Registration, WaitKey};
@@ -59,8 +61,8 @@ use crate::util::sync::OnceLock;
 pub struct AsyncFd<T: AsFd> {
     /// First: it leaves the reactor as it is dropped, and the descriptor must still be open then.
     registration: Registration,
-    /// `None` until one is set.
-    deadlines: OnceLock<Box<Deadlines>>,
+    /// How long to wait; nothing until that is limited.
+    limits: OnceLock<Box<Limits>>,
     inner: T,
 }
 
@@ -114,7 +116,7 @@ impl<T: AsFd> AsyncFd<T> {
     pub(crate) fn with_registration(inner: T, registration: Registration) -> Self {
         Self {
             registration,
-            deadlines: OnceLock::new(),
+            limits: OnceLock::new(),
             inner,
         }
     }
@@ -308,6 +310,25 @@ impl<T: AsFd> AsyncFd<T> {
         self.deadline(Direction::Write)
     }
 
+    /// Limits how long nothing may happen: an operation fails that has waited for so long without an event in its direction.
+    ///
+    /// Counted from when it begins to wait; one that waits anew goes on counting, unless there was an event between. So a peer
+    /// that sends now and then is not idle, and whoever only writes, without having to wait, is not concerned, but
+    /// his reader is. Nothing has to be put off, and an operation that need not wait costs nothing.
+    ///
+    /// It fails with [`TimedOut`](io::ErrorKind::TimedOut), and nothing is lost. Deadlines hold beside it.
+    /// [`read_closed`](Self::read_closed) and [`hung_up`](Self::hung_up) have no limit. Who waits now is not given one.
+    pub fn set_idle_timeout(&self, limit: Option<Duration>) {
+        if limit.is_some() || self.limits.get().is_some() {
+            self.limits().idle.set(limit);
+        }
+    }
+
+    /// What [`set_idle_timeout`](Self::set_idle_timeout) has set.
+    pub fn idle_timeout(&self) -> Option<Duration> {
+        self.limits.get()?.idle.get()
+    }
+
     /// [`read_with`](Self::read_with) for hand-written futures.
     ///
     /// Only the last task that called one of the `poll_read` methods is woken; futures such as that of `read_with` do
@@ -422,46 +443,56 @@ impl<T: AsFd> AsyncFd<T> {
         {
             Poll::Ready(Ok(ready)) => Poll::Ready(Ok(ready)),
             Poll::Ready(Err(error)) => Poll::Ready(Err(explain(error))),
-            Poll::Pending if self.deadlines.get().is_none() => Poll::Pending,
-            Poll::Pending => self.poll_deadline(interest, cx),
+            Poll::Pending if self.limits.get().is_none() => Poll::Pending,
+            Poll::Pending => self.poll_limits(interest, cx),
         }
     }
 
     /// The task has begun to wait: an error if that has taken too long already.
     #[cold]
-    fn poll_deadline(
-        &self,
-        interest: Interest,
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<Ready<'_>>> {
-        let what = match interest {
+    fn poll_limits(&self, interest: Interest, cx: &mut Context<'_>) -> Poll<io::Result<Ready<'_>>> {
+        let passed = match interest {
             Interest::Readable => "the read deadline has passed",
             Interest::Writable => "the write deadline has passed",
             Interest::ReadClosed | Interest::HungUp => return Poll::Pending, // no operations
         };
-        let (Some(deadlines), Some(source)) = (self.deadlines.get(), self.registration.source())
-        else {
+        let (Some(limits), Some(source)) = (self.limits.get(), self.registration.source()) else {
             return Poll::Pending;
         };
-        ready!(deadlines.of(interest.direction()).poll_passed(source));
+        let direction = interest.direction();
+        let what = match limits.deadlines.of(direction).poll_passed(source) {
+            Poll::Ready(()) => passed,
+            Poll::Pending => {
+                ready!(limits.idle.poll_passed(direction, source));
+                "nothing has happened for as long as the idle timeout allows"
+            }
+        };
         ready!(poll_proceed(cx)); // who tries again and again must not keep his worker
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, what)))
     }
 
     fn set_deadline(&self, direction: Direction, deadline: Option<Instant>) {
-        if deadline.is_none() && self.deadlines.get().is_none() {
+        if deadline.is_none() && self.limits.get().is_none() {
             return;
         }
-        let deadlines = self.deadlines.get_or_init(|| Box::new(Deadlines::new()));
         let time = deadline.map(Instant::since_zero);
-        deadlines
+        (self.limits().deadlines)
             .of(direction)
             .set(time, || self.registration.source_after());
     }
 
     fn deadline(&self, direction: Direction) -> Option<Instant> {
-        let deadlines = self.deadlines.get()?;
-        deadlines.of(direction).get().map(Instant::at)
+        let limits = self.limits.get()?;
+        limits.deadlines.of(direction).get().map(Instant::at)
+    }
+
+    fn limits(&self) -> &Limits {
+        self.limits.get_or_init(|| {
+            Box::new(Limits {
+                deadlines: Deadlines::new(),
+                idle: IdleLimit::new(),
+            })
+        })
     }
 
     #[inline]
@@ -490,6 +521,12 @@ impl<T: AsFd + fmt::Debug> fmt::Debug for AsyncFd<T> {
             .field("readiness", &self.registration.readiness())
             .finish()
     }
+}
+
+/// How long operations on one descriptor may wait.
+struct Limits {
+    deadlines: Deadlines,
+    idle: IdleLimit,
 }
 
 /// What one try of an operation gave.

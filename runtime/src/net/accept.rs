@@ -19,8 +19,9 @@ use crate::io::{AsyncFd, Try, Wait};
 use crate::reactor::{Interest, Registration};
 use crate::sys::socket::{Socket, is_transient_accept_error};
 
-/// A listening socket whose connections become a `T`.
-pub(super) struct Acceptor<T> {
+/// A listening socket whose connections become a `T`. Public because a trait of what can be served names it; nobody outside can.
+#[derive(Debug)]
+pub struct Acceptor<T> {
     io: AsyncFd<Socket>,
     stream: PhantomData<fn() -> T>,
 }
@@ -57,6 +58,11 @@ impl<T: StreamSocket> Acceptor<T> {
 
     pub(super) fn try_accept(&self) -> io::Result<(T, T::Address)> {
         self.io.try_io(Interest::Readable, accept_one)
+    }
+
+    /// Waits until there is probably a connection to be taken.
+    pub(super) fn readable(&self) -> impl Future<Output = io::Result<()>> {
+        self.io.wait(Interest::Readable)
     }
 
     pub(super) fn incoming(&self) -> Incoming<'_, T> {
@@ -183,6 +189,10 @@ macro_rules! accept_operations {
 
             pub(super) fn socket(&self) -> &Socket {
                 self.acceptor.socket()
+            }
+
+            pub(in crate::net) fn acceptor(&self) -> &Acceptor<$Stream> {
+                &self.acceptor
             }
         }
     };

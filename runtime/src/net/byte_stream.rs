@@ -542,6 +542,42 @@ macro_rules! stream_operations {
                 self.bytes.io().set_write_deadline(deadline);
             }
 
+            /// Limits how long nothing may happen: an operation fails that has waited for so long without an event in its
+            /// direction, which is data for those that read, and room for those that write.
+            ///
+            /// Counted from when it begins to wait; one that waits anew goes on counting, unless there was an event between.
+            /// So a peer that sends now and then is not idle. There is nothing to put off, and what need not wait costs nothing.
+            /// Whoever sends without ever having to wait is not concerned, but who reads meanwhile is.
+            ///
+            /// It fails with [`TimedOut`](io::ErrorKind::TimedOut), and nothing is lost. Deadlines hold beside it. Who waits now
+            /// is not given a limit; [`read_closed`](Self::read_closed) and [`hung_up`](Self::hung_up) have none.
+            ///
+            /// # Examples
+            ///
+            /// ```
+            /// # fn main() -> std::io::Result<()> {
+            /// use std::io::ErrorKind;
+            /// use std::time::Duration;
+            /// use wakeful::net::UnixStream;
+            ///
+            /// wakeful::block_on(async {
+            ///     let (stream, _peer) = UnixStream::pair()?;
+            ///     stream.set_idle_timeout(Some(Duration::from_millis(5)));
+            ///     let late = stream.read(&mut [0; 8]).await;
+            ///     assert_eq!(late.unwrap_err().kind(), ErrorKind::TimedOut);
+            ///     Ok(())
+            /// })
+            /// # }
+            /// ```
+            pub fn set_idle_timeout(&self, limit: Option<std::time::Duration>) {
+                self.bytes.io().set_idle_timeout(limit);
+            }
+
+            /// What [`set_idle_timeout`](Self::set_idle_timeout) has set.
+            pub fn idle_timeout(&self) -> Option<std::time::Duration> {
+                self.bytes.io().idle_timeout()
+            }
+
             /// What [`set_read_deadline`](Self::set_read_deadline) has set.
             pub fn read_deadline(&self) -> Option<crate::time::Instant> {
                 self.bytes.io().read_deadline()

@@ -54,6 +54,7 @@ mod options;
 mod permits;
 mod resolve;
 mod send_file;
+mod serve;
 mod tcp;
 mod traits;
 mod udp;
@@ -66,6 +67,7 @@ pub use self::half::{
     OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError, StreamReader, StreamWriter, WriteHalf,
 };
 pub use self::resolve::{Addresses, ToSocketAddrs, lookup_host};
+pub use self::serve::{Connection, Listener, Outcome, Server, ServerReport, ServerStats};
 pub use self::tcp::{Keepalive, TcpListener, TcpSocket, TcpStream};
 pub use self::udp::{Datagram, RecvBatch, SentSegments, UdpSocket};
 pub use self::unix::{PeerCredentials, UnixDatagram, UnixListener, UnixStream, WithFds};

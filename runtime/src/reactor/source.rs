@@ -30,7 +30,8 @@ use crate::util::sync::atomic::{
 #[derive(Debug, Default)]
 pub(crate) struct Source {
     readiness: ReadinessWord,
-    /// How often the waiters of a direction were collected. Counted under the lock of `waiters`.
+    /// How often the waiters of a direction were collected: by events, and in steps of [`COLLECTED`] without one. Counted under
+    /// the lock of `waiters`.
     drains: [AtomicU32; 2],
     waiters: Mutex<Waiters>,
 }
@@ -54,7 +55,7 @@ impl Source {
         let mut waiters = self.waiters.lock();
         for direction in [Direction::Read, Direction::Write] {
             if readiness.intersects(direction.wakes_on()) {
-                self.drain(&mut waiters, direction, woken);
+                self.drain(&mut waiters, direction, woken, 1);
             }
         }
     }
@@ -151,7 +152,13 @@ impl Source {
 
     /// Collects those who wait in this direction, without an event.
     pub(crate) fn collect(&self, direction: Direction, woken: &mut Vec<Waker>) {
-        self.drain(&mut self.waiters.lock(), direction, woken);
+        let mut waiters = self.waiters.lock();
+        self.drain(&mut waiters, direction, woken, COLLECTED);
+    }
+
+    /// How many events there were in this direction; comes round.
+    pub(crate) fn events_count(&self, direction: Direction) -> u32 {
+        self.drains[direction as usize].load(Acquire) % COLLECTED
     }
 
     #[cold]
@@ -190,26 +197,32 @@ impl Source {
     pub(crate) fn close(&self, woken: &mut Vec<Waker>) {
         self.readiness.close();
         let mut waiters = self.waiters.lock();
-        self.drain(&mut waiters, Direction::Read, woken);
-        self.drain(&mut waiters, Direction::Write, woken);
+        self.drain(&mut waiters, Direction::Read, woken, 1);
+        self.drain(&mut waiters, Direction::Write, woken, 1);
     }
 
     #[inline]
-    fn drain(&self, waiters: &mut Waiters, direction: Direction, woken: &mut Vec<Waker>) {
+    fn drain(
+        &self,
+        waiters: &mut Waiters,
+        direction: Direction,
+        woken: &mut Vec<Waker>,
+        counts: u32,
+    ) {
         let first = &mut waiters.first[direction as usize];
-        if first.is_none() {
+        if first.is_some() {
+            woken.extend(first.take());
+            if waiters.more.is_some() {
+                waiters.drain_more(direction, woken);
+            }
+        } else {
             debug_assert!(
                 waiters.more.is_none() || !waiters.more_in(direction),
                 "the first place is filled first"
             );
-            return;
-        }
-        woken.extend(first.take());
-        if waiters.more.is_some() {
-            waiters.drain_more(direction, woken);
         }
         let drains = &self.drains[direction as usize];
-        drains.store(drains.load(Relaxed).wrapping_add(1), Release); // whoever sees it has nothing left in the list
+        drains.store(drains.load(Relaxed).wrapping_add(counts), Release); // whoever sees it has nothing left in the list
     }
 }
 
@@ -438,6 +451,9 @@ impl Waiters {
 
 /// Stands for whoever calls `poll_*` methods. The keys of futures are even.
 const POLL_KEY: u32 = 1;
+
+/// Above what counts events: more than come between two looks at them.
+const COLLECTED: u32 = 1 << 24;
 
 /// How many waits in a row on another worker make a source move there. Moving costs two `epoll_ctl`, and a message that
 /// wakes a task on another worker an eventfd write and that worker's wake-up. With 16, two workers that stole from each

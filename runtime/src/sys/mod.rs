@@ -23,6 +23,7 @@ pub(crate) mod epoll;
 pub(crate) mod eventfd;
 pub(crate) mod fd;
 pub(crate) mod inherited;
+pub(crate) mod limits;
 pub(crate) mod pipe;
 pub(crate) mod signal;
 

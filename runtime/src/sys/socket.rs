@@ -330,6 +330,14 @@ pub(crate) fn is_transient_accept_error(error: &io::Error) -> bool {
     )
 }
 
+/// Whether an error says that the process or the system has run out of something, which passes.
+pub(crate) fn is_shortage(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM)
+    )
+}
+
 /// How many buffers the kernel takes in one call (`UIO_MAXIOV`).
 pub(crate) const VECTOR_MAX: usize = 1024;
 

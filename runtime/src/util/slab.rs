@@ -98,6 +98,14 @@ impl<T> Slab<T> {
         })
     }
 
+    /// Every stored value, to be changed.
+    pub(crate) fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.entries.iter_mut().filter_map(|entry| match entry {
+            Entry::Occupied(value) => Some(value),
+            Entry::Vacant(_) => None,
+        })
+    }
+
     /// Takes every value out and forgets the keys.
     pub(crate) fn take_all(&mut self) -> impl Iterator<Item = T> + use<T> {
         let all = std::mem::take(self);

@@ -81,6 +81,29 @@ impl TcpListener {
         }
     }
 
+    /// Another one on the same address, which is shared.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` if this one does not share its port.
+    pub(in crate::net) fn sibling(&self) -> io::Result<Self> {
+        let (socket, address) = (self.socket(), self.local_addr()?);
+        if !socket.reuse_port()? {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "a listener for each worker has to share its port: call `TcpSocket::set_reuse_port` before it is bound",
+            ));
+        }
+        let sibling = TcpSocket::for_peer(&address)?;
+        if address.is_ipv6() {
+            sibling.set_only_v6(socket.only_v6()?)?;
+        }
+        sibling.set_reuse_address(true)?;
+        sibling.set_reuse_port(true)?;
+        sibling.bind(address)?;
+        sibling.listen(Self::DEFAULT_BACKLOG)
+    }
+
     pub(super) fn into_socket(self) -> Socket {
         self.acceptor.into_socket()
     }

@@ -1,0 +1,127 @@
+//! Takes the connections of one listener.
+//!
+//! ```text
+//!      ┌──▶ room for one more ──▶ accept ──▶ taken: starts it ──┐
+//!      │                            ├──▶ nobody there: gives the room up, waits until there is; at the end: returns
+//!      │                            ├──▶ an error of one connection: passed over
+//!      │                            └──▶ the lack of something: gives the room up, pauses
+//!      └────────────────────────────────────────────────────────┘
+//! ```
+//!
+//! A pause ends when a connection of this server does, which gives a descriptor back, and otherwise after a time that doubles
+//! from one failure to the next. Readiness stays as it was: no event will come for those who wait in the backlog already.
+//!
+//! Any other error is waited out in the same way, as far as the times that double go; one that is still there after that is
+//! returned, and ends the server.
+
+use std::future::poll_fn;
+use std::io;
+use std::time::Duration;
+
+use super::House;
+use super::census::Place;
+use super::connection::Start;
+use super::listener::Listener;
+use crate::executor::poll_proceed;
+use crate::net::byte_stream::StreamSocket;
+use crate::sys::socket::{is_shortage, is_transient_accept_error};
+use crate::time::{Instant, timeout};
+
+/// Accepts until the server ends, and then those who are in the backlog.
+///
+/// # Errors
+///
+/// What keeps it from accepting for good.
+pub(super) async fn accept_loop<L: Listener>(
+    listener: &L,
+    house: &House,
+    start: &mut impl Start<L::Stream>,
+) -> io::Result<()> {
+    let mut shutdown = house.census.token.wait();
+    let mut pause = Pause::default();
+    loop {
+        let (mut place, departures) = house.census.place().await;
+        poll_fn(poll_proceed).await; // a backlog that never empties must not keep the worker
+        let is_ending = shutdown.is_shutting_down(); // before the look at the backlog
+        let failed = match listener.acceptor().try_accept() {
+            Ok((stream, address)) => {
+                pause = Pause::default();
+                if greet::<L>(&mut place, &stream, &address, house) {
+                    start(stream, place);
+                }
+                continue;
+            }
+            Err(error) if is_transient_accept_error(&error) => continue,
+            Err(error) => error,
+        };
+        drop(place);
+        let failed = match failed.kind() {
+            io::ErrorKind::WouldBlock if is_ending => return Ok(()), // and nobody is left
+            io::ErrorKind::WouldBlock => {
+                let readable = listener.acceptor().readable();
+                match shutdown.unless_shutdown(readable).await {
+                    Some(Err(error)) => error,
+                    Some(Ok(())) | None => continue,
+                }
+            }
+            _ => failed,
+        };
+        house.census.count_pause();
+        if let Some(on_accept_error) = &house.on_accept_error {
+            on_accept_error(&failed);
+        }
+        if pause.is_longest() && !is_shortage(&failed) {
+            return Err(failed);
+        }
+        let _ = timeout(pause.next(), house.census.departure(departures)).await;
+    }
+}
+
+/// Whether the connection is to be served: its peer has not too many. Sets its limits of time.
+fn greet<L: Listener>(
+    place: &mut Place,
+    stream: &L::Stream,
+    address: &<L::Stream as StreamSocket>::Address,
+    house: &House,
+) -> bool {
+    let peer = house
+        .census
+        .counts_peers()
+        .then(|| L::peer(stream, address));
+    if !place.occupy(peer.flatten()) {
+        return false;
+    }
+    let io = stream.bytes().io();
+    if let Some(limit) = house.times.handshake {
+        let deadline = Some(Instant::now() + limit);
+        io.set_read_deadline(deadline);
+        io.set_write_deadline(deadline);
+    }
+    io.set_idle_timeout(house.times.idle);
+    true
+}
+
+/// How long to wait for what is lacking.
+#[derive(Debug)]
+struct Pause(Duration);
+
+impl Default for Pause {
+    fn default() -> Self {
+        Self(PAUSE_MIN)
+    }
+}
+
+impl Pause {
+    fn next(&mut self) -> Duration {
+        let now = self.0;
+        self.0 = (now * 2).min(PAUSE_MAX);
+        now
+    }
+
+    fn is_longest(&self) -> bool {
+        self.0 == PAUSE_MAX
+    }
+}
+
+const PAUSE_MIN: Duration = Duration::from_millis(5);
+const PAUSE_MAX: Duration = Duration::from_secs(1);

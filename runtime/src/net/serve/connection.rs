@@ -1,0 +1,153 @@
+//! The task of a connection: the handler's future, and what its handler is given.
+
+use std::fmt;
+use std::mem;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use pin_project_lite::pin_project;
+
+use super::census::{Fate, Place};
+use crate::executor::spawn;
+use crate::shutdown::{ShutdownToken, ShutdownWait, UnlessShutdown};
+
+/// What a handler gets of its server, beside the stream.
+///
+/// It is waited with in the handler's task, and may be dropped at any time: the connection goes on.
+pub struct Connection {
+    shutdown: ShutdownWait,
+}
+
+impl Connection {
+    /// Waits for `event`, or until the server shuts down: then there is no output, even if the event has come too.
+    ///
+    /// It costs a look at a flag, so a handler may do this whenever it waits for its peer; see
+    /// [`ShutdownWait::unless_shutdown`].
+    ///
+    /// # Cancel safety
+    ///
+    /// That of `event`, which is dropped by the shutdown.
+    #[inline]
+    pub fn unless_shutdown<F: Future>(&mut self, event: F) -> UnlessShutdown<'_, F> {
+        self.shutdown.unless_shutdown(event)
+    }
+
+    /// Whether the server shuts down.
+    #[inline]
+    pub fn is_shutting_down(&self) -> bool {
+        self.shutdown.is_shutting_down()
+    }
+
+    /// The token that says so, for tasks that the handler spawns. They are not counted, and not cut off.
+    pub fn shutdown_token(&self) -> ShutdownToken {
+        self.shutdown.token()
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("is_shutting_down", &self.is_shutting_down())
+            .finish_non_exhaustive()
+    }
+}
+
+/// How a handler says whether it went well: it returns nothing, or a result. What exactly went wrong is its own to tell.
+pub trait Outcome {
+    /// Whether it did.
+    fn is_well(&self) -> bool;
+}
+
+impl Outcome for () {
+    fn is_well(&self) -> bool {
+        true
+    }
+}
+
+impl<T, E> Outcome for Result<T, E> {
+    fn is_well(&self) -> bool {
+        self.is_ok()
+    }
+}
+
+/// Begins to serve the connection that has taken a place.
+pub(super) trait Start<S>: FnMut(S, Place) {}
+
+impl<S, B: FnMut(S, Place)> Start<S> for B {}
+
+/// Gives each connection a task that any worker may run.
+pub(super) fn spawning<S, H, F>(mut handler: H) -> impl Start<S>
+where
+    H: FnMut(S, Connection) -> F,
+    F: Future<Output: Outcome> + Send + 'static,
+{
+    move |stream, place| {
+        if let Some(served) = serve(&mut handler, stream, place) {
+            drop(spawn(served));
+        }
+    }
+}
+
+/// Calls the handler. `None` if it has panicked.
+pub(super) fn serve<S, H, F>(handler: &mut H, stream: S, mut place: Place) -> Option<Served<F>>
+where
+    H: FnMut(S, Connection) -> F,
+    F: Future<Output: Outcome>,
+{
+    let connection = Connection {
+        shutdown: place.census().token.wait(),
+    };
+    match catch_unwind(AssertUnwindSafe(|| handler(stream, connection))) {
+        Ok(handler) => Some(Served { handler, place }),
+        Err(payload) => {
+            place.fate = Fate::Panicked;
+            if let Err(worse) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+                mem::forget(worse); // a payload that panics as it is dropped, and so on
+            }
+            None
+        }
+    }
+}
+
+pin_project! {
+    /// The future of a connection's task.
+    pub(super) struct Served<F> {
+        #[pin]
+        handler: F,
+        // Declared last, so that it is given up after the handler's future, and with it the stream, is gone.
+        place: Place,
+    }
+}
+
+impl<F: Future<Output: Outcome>> Future for Served<F> {
+    type Output = ();
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.project();
+        if this.place.is_cut_off(cx.waker()) {
+            return Poll::Ready(()); // what it serves is dropped now
+        }
+        let unless_it_returns = Panicking(this.place);
+        let polled = this.handler.poll(cx);
+        mem::forget(unless_it_returns);
+        let Poll::Ready(outcome) = polled else {
+            return Poll::Pending;
+        };
+        this.place.fate = match outcome.is_well() {
+            true => Fate::Done,
+            false => Fate::Failed,
+        };
+        Poll::Ready(())
+    }
+}
+
+/// Dropped by a panic only.
+struct Panicking<'a>(&'a mut Place);
+
+impl Drop for Panicking<'_> {
+    fn drop(&mut self) {
+        self.0.fate = Fate::Panicked;
+    }
+}
