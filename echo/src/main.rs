@@ -30,19 +30,25 @@ use stream::Stream;
 ///
 /// An idle connection owns no buffer: it waits first, and then borrows its thread's. A peer that does not read is not read
 /// from, so at most one unsent rest is kept for it.
-async fn echo<S: Stream>(mut stream: S, mut connection: Connection) -> io::Result<()> {
-    let rest = loop {
-        let Some(readable) = connection.unless_shutdown(stream.readable()).await else {
-            return Box::pin(take_leave(&mut stream)).await; // what comes but once takes no room until then
+#[expect(clippy::manual_async_fn, reason = "it would keep both arguments twice")]
+fn echo<S: Stream>(
+    mut stream: S,
+    mut connection: Connection,
+) -> impl Future<Output = io::Result<()>> + Send {
+    async move {
+        let rest = loop {
+            let Some(readable) = connection.unless_shutdown(stream.readable()).await else {
+                return Box::pin(take_leave(&mut stream)).await; // what comes but once takes no room until then
+            };
+            readable?;
+            match with_scratch(|buffer| send_back(&stream, buffer))? {
+                Sent::All => {}
+                Sent::Last => return Ok(()),
+                Sent::Much(rest) => break rest,
+            }
         };
-        readable?;
-        match with_scratch(|buffer| send_back(&stream, buffer))? {
-            Sent::All => {}
-            Sent::Last => return Ok(()),
-            Sent::Much(rest) => break rest,
-        }
-    };
-    Box::pin(echo_much(stream, connection, rest)).await
+        Box::pin(echo_much(stream, connection, rest)).await
+    }
 }
 
 /// Goes on for a peer that sends more than a buffer at a time, beginning with what it has not taken back. It pays to leave

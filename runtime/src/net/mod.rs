@@ -67,7 +67,9 @@ pub use self::half::{
     OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError, StreamReader, StreamWriter, WriteHalf,
 };
 pub use self::resolve::{Addresses, ToSocketAddrs, lookup_host};
-pub use self::serve::{Connection, Listener, Outcome, Server, ServerReport, ServerStats};
+pub use self::serve::{
+    Connection, Listener, Outcome, Server, ServerReport, ServerStats, UnlessServerEnds,
+};
 pub use self::tcp::{Keepalive, TcpListener, TcpSocket, TcpStream};
 pub use self::udp::{Datagram, RecvBatch, SentSegments, UdpSocket};
 pub use self::unix::{PeerCredentials, UnixDatagram, UnixListener, UnixStream, WithFds};

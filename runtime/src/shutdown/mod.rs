@@ -309,9 +309,12 @@ impl<F: Future> Future for UnlessShutdown<'_, F> {
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        match this.wait.poll_over(cx) {
-            Poll::Ready(()) => Poll::Ready(None),
-            Poll::Pending => this.event.poll(cx).map(Some),
+        if this.wait.is_shutting_down() {
+            return Poll::Ready(None);
+        }
+        match this.event.poll(cx) {
+            Poll::Ready(output) => Poll::Ready(Some(output)),
+            Poll::Pending => this.wait.poll_over(cx).map(|()| None),
         }
     }
 }

@@ -4,44 +4,114 @@ use std::fmt;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 
 use pin_project_lite::pin_project;
 
-use super::census::{Fate, Place};
+use super::census::{Census, Fate, Place};
 use crate::executor::spawn;
-use crate::shutdown::{ShutdownToken, ShutdownWait, UnlessShutdown};
+use crate::shutdown::{ShutdownToken, ShutdownWait};
 
 /// What a handler gets of its server, beside the stream.
 ///
-/// It is waited with in the handler's task, and may be dropped at any time: the connection goes on.
+/// It may be dropped, or given to another task, at any time: what counts as the connection is the handler's future.
 pub struct Connection {
-    shutdown: ShutdownWait,
+    census: Arc<Census>,
+    /// Of the connection's place.
+    key: u32,
+    waited: Waited,
+}
+
+/// Who has waited with a [`Connection`] last, and how it is told of the shutdown.
+enum Waited {
+    Nobody,
+    /// The connection's own task, which its place has woken.
+    Task(Waker),
+    /// A part of it that has a waker of its own, or another task.
+    Other(Box<ShutdownWait>),
 }
 
 impl Connection {
     /// Waits for `event`, or until the server shuts down: then there is no output, even if the event has come too.
     ///
-    /// It costs a look at a flag, so a handler may do this whenever it waits for its peer; see
-    /// [`ShutdownWait::unless_shutdown`].
+    /// It costs a look at a flag, so a handler may do this whenever it waits for its peer.
     ///
     /// # Cancel safety
     ///
     /// That of `event`, which is dropped by the shutdown.
     #[inline]
-    pub fn unless_shutdown<F: Future>(&mut self, event: F) -> UnlessShutdown<'_, F> {
-        self.shutdown.unless_shutdown(event)
+    pub fn unless_shutdown<F: Future>(&mut self, event: F) -> UnlessServerEnds<'_, F> {
+        UnlessServerEnds {
+            connection: self,
+            event,
+        }
     }
 
     /// Whether the server shuts down.
     #[inline]
     pub fn is_shutting_down(&self) -> bool {
-        self.shutdown.is_shutting_down()
+        self.census.is_ending()
     }
 
     /// The token that says so, for tasks that the handler spawns. They are not counted, and not cut off.
     pub fn shutdown_token(&self) -> ShutdownToken {
-        self.shutdown.token()
+        self.census.token.clone()
+    }
+
+    /// Whether the server shuts down. Otherwise the task is woken when it does.
+    #[inline]
+    fn poll_ending(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match &self.waited {
+            Waited::Task(waker) if waker.will_wake(cx.waker()) => Poll::Pending,
+            _ => self.poll_ending_anew(cx),
+        }
+    }
+
+    #[cold]
+    fn poll_ending_anew(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.census.wakes(self.key, cx.waker()) {
+            self.waited = Waited::Task(cx.waker().clone());
+            return match self.is_shutting_down() {
+                true => Poll::Ready(()),
+                false => Poll::Pending,
+            };
+        }
+        if !matches!(self.waited, Waited::Other(_)) {
+            self.waited = Waited::Other(Box::new(self.census.token.wait()));
+        }
+        match &mut self.waited {
+            Waited::Other(wait) => Pin::new(&mut **wait).poll(cx),
+            _ => unreachable!("it has just been set"),
+        }
+    }
+}
+
+pin_project! {
+    /// The future of [`Connection::unless_shutdown`].
+    #[derive(Debug)]
+    #[must_use = "futures do nothing unless awaited"]
+    pub struct UnlessServerEnds<'a, F> {
+        connection: &'a mut Connection,
+        #[pin]
+        event: F,
+    }
+}
+
+/// Whether the waker is the right one is looked at only where it is needed: if the event has not come.
+impl<F: Future> Future for UnlessServerEnds<'_, F> {
+    type Output = Option<F::Output>;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        if this.connection.is_shutting_down() {
+            return Poll::Ready(None);
+        }
+        match this.event.poll(cx) {
+            Poll::Ready(output) => Poll::Ready(Some(output)),
+            Poll::Pending => this.connection.poll_ending(cx).map(|()| None),
+        }
     }
 }
 
@@ -96,7 +166,9 @@ where
     F: Future<Output: Outcome>,
 {
     let connection = Connection {
-        shutdown: place.census().token.wait(),
+        census: place.census().clone(),
+        key: place.key(),
+        waited: Waited::Nobody,
     };
     match catch_unwind(AssertUnwindSafe(|| handler(stream, connection))) {
         Ok(handler) => Some(Served { handler, place }),

@@ -17,8 +17,8 @@
 //! * [`report`]: what has become of the connections.
 //!
 //! **The end.** The token is shut down; the accept loops take whom the system has told already that they are connected, since
-//! closing a listener resets those; handlers see the token and finish what they have begun. When the grace is over, the rest is
-//! cut off: a flag is set and every task woken, which then drops its handler's future.
+//! closing a listener resets those; handlers are told and finish what they have begun. When the grace is over, the rest is
+//! cut off: every task is woken, and drops its handler's future.
 //!
 //! **Where connections run.** A fresh task is put beside the accept loop, and its socket is registered, at its first wait, with the
 //! worker that has the fewest (`Reactors::choose`); the task follows its socket. That spreads connections by what they cost, so
@@ -40,8 +40,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use self::accept_loop::accept_loop;
-use self::census::Census;
-pub use self::connection::{Connection, Outcome};
+use self::census::{Census, Stage};
+pub use self::connection::{Connection, Outcome, UnlessServerEnds};
 use self::limits::Limits;
 pub use self::listener::Listener;
 pub use self::report::{ServerReport, ServerStats};
@@ -347,6 +347,7 @@ impl Server {
             outcome = until_the_end(&token, &mut loops).await;
         }
         token.shutdown();
+        census.begin(Stage::Ending);
         let all_gone = async {
             while let Some(ended) = loops.join_next().await {
                 drop(ended); // of several errors, the first is told
@@ -438,7 +439,7 @@ struct CutOff<'a>(&'a Census);
 
 impl Drop for CutOff<'_> {
     fn drop(&mut self) {
-        self.0.cut_off();
+        self.0.begin(Stage::CutOff);
     }
 }
 
