@@ -27,7 +27,7 @@ use futures::channel::oneshot;
 use futures::poll;
 use wakeful::io::AsyncFd;
 use wakeful::net::{
-    RecvBatch, TcpListener, TcpStream, UdpSocket, UnixDatagram, UnixListener, UnixStream,
+    RecvBatch, Server, TcpListener, TcpStream, UdpSocket, UnixDatagram, UnixListener, UnixStream,
 };
 use wakeful::sim::{self, Call, Plan, Report};
 use wakeful::{Builder, Runtime, yield_now};
@@ -156,6 +156,43 @@ fn accept_tries_again_after_what_is_not_the_listeners_fault() {
                 assert_eq!(sim::clear().injected(Call::Accept), 5);
             });
         });
+    }
+}
+
+#[test]
+fn whatever_accept_answers_a_server_serves_the_next_connection() {
+    use libc::{EAGAIN, EBADF, EFAULT, EINTR, EINVAL, EMFILE, ENFILE, ENOBUFS, ENOMEM, ENOTSOCK};
+    let _turn = in_turn();
+    let others = [
+        EINTR, EAGAIN, EMFILE, ENFILE, ENOBUFS, ENOMEM, EBADF, EFAULT, EINVAL, ENOTSOCK,
+    ];
+    for errno in TRANSIENT_ACCEPT_ERRNOS.into_iter().chain(others) {
+        for first in 1..8 {
+            case(format!("accept {first} with errno {errno}"), move || {
+                let plan = Plan::new().fail(Call::Accept, first..first + 2, errno);
+                let report = under(plan, 1 + (first % 2) as usize, |runtime| {
+                    runtime.block_on(async {
+                        let listener = bound();
+                        let address = insist(|| listener.local_addr());
+                        let server = Server::new().listen(listener, |stream, _| async move {
+                            let mut buffer = [0; 4096];
+                            while let Ok(count @ 1..) = read(&stream, &mut buffer).await {
+                                write_all(&stream, &buffer[..count]).await?;
+                            }
+                            io::Result::Ok(())
+                        });
+                        let clients = in_thread(move || {
+                            for seed in 0..6 {
+                                converse(address, seed).unwrap(); // it is served however often accepting has failed
+                            }
+                        });
+                        let report = server.run_until(clients).await.unwrap();
+                        assert_eq!((report.accepted, report.active()), (6, 0), "{report}");
+                    });
+                });
+                assert_eq!(report.injected(Call::Accept), 2);
+            });
+        }
     }
 }
 

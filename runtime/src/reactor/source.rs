@@ -209,20 +209,21 @@ impl Source {
         woken: &mut Vec<Waker>,
         counts: u32,
     ) {
+        let drains = &self.drains[direction as usize];
+        let count = || drains.store(drains.load(Relaxed).wrapping_add(counts), Release);
         let first = &mut waiters.first[direction as usize];
-        if first.is_some() {
-            woken.extend(first.take());
-            if waiters.more.is_some() {
-                waiters.drain_more(direction, woken);
-            }
-        } else {
+        if first.is_none() {
             debug_assert!(
                 waiters.more.is_none() || !waiters.more_in(direction),
                 "the first place is filled first"
             );
+            return count(); // an event is one, whether or not somebody waits for it
         }
-        let drains = &self.drains[direction as usize];
-        drains.store(drains.load(Relaxed).wrapping_add(counts), Release); // whoever sees it has nothing left in the list
+        woken.extend(first.take());
+        if waiters.more.is_some() {
+            waiters.drain_more(direction, woken);
+        }
+        count(); // whoever sees it has nothing left in the list
     }
 }
 
