@@ -34,7 +34,7 @@ impl IdleLimit {
     pub(crate) fn new() -> Self {
         Self {
             limit: AtomicU64::new(NONE),
-            seen: [const { AtomicU64::new(NONE) }; 2],
+            seen: [NONE; 2].map(AtomicU64::new),
             deadlines: Deadlines::new(),
         }
     }

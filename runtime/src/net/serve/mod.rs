@@ -32,6 +32,9 @@ mod listener;
 mod pinned;
 mod report;
 
+#[cfg(all(test, loom))]
+mod models;
+
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
