@@ -16,10 +16,10 @@ use wakeful::codec::{
 use wakeful::io::{AsyncFd, CopyError};
 use wakeful::net::inherited::Inherited;
 use wakeful::net::{
-    Addresses, Copying, Datagram, Incoming, Keepalive, OwnedReadHalf, OwnedWriteHalf,
-    PeerCredentials, ReadHalf, Received, RecvBatch, ReuniteError, SentSegments, TcpListener,
-    TcpSocket, TcpStream, UdpSocket, UnixDatagram, UnixListener, UnixStream, WithFds, WriteHalf,
-    lookup_host,
+    Addresses, Connection, Copying, Datagram, Incoming, Keepalive, OwnedReadHalf, OwnedWriteHalf,
+    PeerCredentials, ReadHalf, Received, RecvBatch, ReuniteError, SentSegments, Server,
+    ServerReport, ServerStats, TcpListener, TcpSocket, TcpStream, UdpSocket, UnixDatagram,
+    UnixListener, UnixStream, WithFds, WriteHalf, lookup_host,
 };
 use wakeful::signal::{Signal, SignalKind, ctrl_c};
 use wakeful::{
@@ -115,6 +115,10 @@ is!(TcpSocket: Send, Sync, Unpin);
 is_not!(AsyncFd<OnOneThread>: Send);
 is_not!(AsyncFd<OnOneThread>: Sync);
 is!(Incoming<'static>: Send, Sync, Unpin);
+is!(Server: Send, Unpin, Default);
+is!(ServerStats: Send, Sync, Unpin, Clone);
+is!(ServerReport: Send, Sync, Unpin, Copy, std::fmt::Display, UnwindSafe, RefUnwindSafe);
+is!(Connection: Send, Sync, Unpin);
 is!(OwnedReadHalf: Send, Sync, Unpin);
 is!(OwnedWriteHalf: Send, Sync, Unpin);
 is!(ReadHalf<'static>: Send, Sync, Unpin);

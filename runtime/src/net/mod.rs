@@ -1,6 +1,7 @@
 //! Sockets that wait without blocking the thread.
 //!
 //! * [`TcpListener`] accepts connections, [`TcpStream`] is one, and [`TcpSocket`] sets options before there is either.
+//! * [`Server`] accepts for them, gives each connection a task, keeps limits and ends gracefully.
 //! * They take [addresses](ToSocketAddrs) as text, as values and in lists. [`TcpStream::connect`] also looks names up, and tries
 //!   several addresses as RFC 8305 says; [`lookup_host`] does the first alone. Binding, and connecting a socket for datagrams,
 //!   waits for nothing, and takes no names.
