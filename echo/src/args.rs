@@ -8,13 +8,15 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use wakeful::BusyPoll;
 
+use crate::call::CallArgs;
+
 /// What was asked for. A bare `echo` means `echo serve`.
 pub(crate) fn parse() -> Command {
     let Cli { command, serve } = Cli::parse();
     command.unwrap_or(Command::Serve(serve))
 }
 
-/// An echo server on the wakeful runtime.
+/// An echo server on the wakeful runtime, and its client.
 #[derive(Parser)]
 #[command(version, args_conflicts_with_subcommands = true)]
 struct Cli {
@@ -28,6 +30,8 @@ struct Cli {
 pub(crate) enum Command {
     /// Accept connections and send every byte back (the default)
     Serve(ServeArgs),
+    /// Send what is typed or piped in, and print what comes back
+    Call(CallArgs),
 }
 
 /// How to serve.

@@ -1,15 +1,19 @@
-//! `echo`: a server that sends every byte back.
+//! `echo`: a server that sends every byte back, and its client ([`call`]).
 //!
-//! The example to read first. [`echo`](fn@echo) is the whole life of a connection, [`server`] says where connections come from
-//! and what they may cost, [`run`] is what happens from the first signal on, and `main` says what went wrong in one sentence.
+//! The example to read first is the server. [`echo`](fn@echo) is the whole life of a connection, [`server`] says where
+//! connections come from and what they may cost, [`run`] is what happens from the first signal on, and `main` says what went
+//! wrong in one sentence.
 //!
 //! On SIGINT or SIGTERM nobody new is accepted, and whoever is there gets back what the system has acknowledged to have
 //! received from him, and then the end of the stream. That takes as long as `--grace` says at most; a second signal ends it
 //! at once.
 
 mod args;
+mod call;
+mod peer;
 mod signals;
 mod stream;
+mod units;
 
 use std::future::poll_fn;
 use std::io;
@@ -184,6 +188,7 @@ fn serve(args: &ServeArgs) -> io::Result<ExitCode> {
 fn main() -> ExitCode {
     let ended = match args::parse() {
         Command::Serve(args) => serve(&args),
+        Command::Call(args) => call::call(&args),
     };
     match ended {
         Ok(code) => code,
