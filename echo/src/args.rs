@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use wakeful::BusyPoll;
 
 use crate::call::CallArgs;
+use crate::load::LoadArgs;
 
 /// What was asked for. A bare `echo` means `echo serve`.
 pub(crate) fn parse() -> Command {
@@ -16,7 +17,7 @@ pub(crate) fn parse() -> Command {
     command.unwrap_or(Command::Serve(serve))
 }
 
-/// An echo server on the wakeful runtime, and its client.
+/// An echo server on the wakeful runtime, its client, and its load generator.
 #[derive(Parser)]
 #[command(version, args_conflicts_with_subcommands = true)]
 struct Cli {
@@ -32,6 +33,8 @@ pub(crate) enum Command {
     Serve(ServeArgs),
     /// Send what is typed or piped in, and print what comes back
     Call(CallArgs),
+    /// Put a server under load, check every byte, and report throughput and latency
+    Load(LoadArgs),
 }
 
 /// How to serve.

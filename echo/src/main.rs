@@ -1,4 +1,4 @@
-//! `echo`: a server that sends every byte back, and its client ([`call`]).
+//! `echo`: a server that sends every byte back, its client ([`call`]) and its load generator ([`load`]).
 //!
 //! The example to read first is the server. [`echo`](fn@echo) is the whole life of a connection, [`server`] says where
 //! connections come from and what they may cost, [`run`] is what happens from the first signal on, and `main` says what went
@@ -10,6 +10,7 @@
 
 mod args;
 mod call;
+mod load;
 mod peer;
 mod signals;
 mod stream;
@@ -189,6 +190,7 @@ fn main() -> ExitCode {
     let ended = match args::parse() {
         Command::Serve(args) => serve(&args),
         Command::Call(args) => call::call(&args),
+        Command::Load(args) => load::load(args),
     };
     match ended {
         Ok(code) => code,
