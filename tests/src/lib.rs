@@ -9,7 +9,9 @@
 //! | [`runtimes`] | the same test on runtimes of several sizes, each checked for leftovers |
 //! | [`drops`] | how often something was dropped, and on which thread |
 //! | [`futures`] | futures that do one odd thing, and giving futures up |
+//! | [`impostor`] | servers that do what no good echo server would do |
 //! | [`process`] | threads, descriptors, memory and CPU time of a process; a process of its own for a test |
+//! | [`program`] | a program that runs to its end |
 //! | [`server`] | the `echo` binary or an example, built and running as a process of its own |
 //! | [`tcp`] | both ends of a connection |
 //! | [`unix`] | a Unix listener without room |
@@ -20,8 +22,10 @@
 pub mod bytes;
 pub mod drops;
 pub mod futures;
+pub mod impostor;
 pub mod pieces;
 pub mod process;
+pub mod program;
 pub mod runtimes;
 pub mod server;
 pub mod tcp;

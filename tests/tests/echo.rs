@@ -7,6 +7,8 @@ use std::sync::{Barrier, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use wakeful_tests::impostor::reset;
+use wakeful_tests::program;
 use wakeful_tests::server::{RunningServer, Server, echo, echo_binary, with_servers};
 use wakeful_tests::watchdog::LIMIT;
 use wakeful_tests::{Bytes, eventually, within};
@@ -288,30 +290,10 @@ fn an_idle_connection_needs_at_most_600_bytes() {
     });
 }
 
-/// What it prints on the way out when it cannot serve: one line, after `echo: `.
+/// What it says on the way out when it cannot serve.
 #[track_caller]
 fn failure(command: &mut Command) -> String {
-    let mut child = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let began = Instant::now();
-    while child.try_wait().unwrap().is_none() {
-        if began.elapsed() > LIMIT {
-            child.kill().unwrap();
-        }
-        thread::sleep(Duration::from_millis(1));
-    }
-    let output = child.wait_with_output().unwrap();
-    let text = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(1), "{text}");
-    assert_eq!(output.stdout, b"", "{text}");
-    let sentence = text.strip_prefix("echo: ").expect("the program's name");
-    assert_eq!(sentence.matches('\n').count(), 1, "{text}");
-    assert!(sentence.ends_with('\n'), "{text}");
-    sentence.to_owned()
+    program::run(command, "").problem(b"").to_owned()
 }
 
 #[track_caller]
@@ -346,10 +328,4 @@ fn cpu_share(server: Server, duration: Duration, meanwhile: impl FnOnce()) -> f6
     meanwhile();
     thread::sleep(duration.saturating_sub(began.elapsed()));
     (server.process.cpu_time() - before).as_secs_f64() / began.elapsed().as_secs_f64()
-}
-
-/// Closes it so that the other end gets a reset and not an end.
-fn reset(stream: TcpStream) {
-    let stream = wakeful::net::TcpStream::from_std(stream).unwrap();
-    stream.set_zero_linger(true).unwrap();
 }
