@@ -10,6 +10,7 @@ use wakeful::BusyPoll;
 
 use crate::call::CallArgs;
 use crate::load::LoadArgs;
+use crate::units::parse_time;
 
 /// What was asked for. A bare `echo` means `echo serve`.
 pub(crate) fn parse() -> Command {
@@ -49,6 +50,10 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "PATH")]
     pub(crate) unix: Vec<PathBuf>,
 
+    /// Address to echo datagrams on as well, may be given several times
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    udp: Vec<String>,
+
     /// Number of workers [default: one per available CPU]
     #[arg(long, value_name = "N")]
     pub(crate) workers: Option<usize>,
@@ -66,11 +71,11 @@ pub(crate) struct ServeArgs {
     pub(crate) max_per_peer: Option<usize>,
 
     /// How long a peer may neither send, nor take what it is sent, as 500ms, 30s or 5m [default: for ever]
-    #[arg(long, value_name = "TIME", value_parser = duration)]
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
     pub(crate) idle_timeout: Option<Duration>,
 
     /// How long connections may go on after the signal to end
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_time)]
     pub(crate) grace: Duration,
 }
 
@@ -82,6 +87,11 @@ impl ServeArgs {
         }
         self.listen.iter().map(|text| address(text)).collect()
     }
+
+    /// The addresses to echo datagrams on.
+    pub(crate) fn udp_addresses(&self) -> io::Result<Vec<SocketAddr>> {
+        self.udp.iter().map(|text| address(text)).collect()
+    }
 }
 
 fn address(text: &str) -> io::Result<SocketAddr> {
@@ -91,21 +101,6 @@ fn address(text: &str) -> io::Result<SocketAddr> {
         );
         io::Error::new(io::ErrorKind::InvalidInput, problem)
     })
-}
-
-/// A whole number with its unit.
-fn duration(text: &str) -> Result<Duration, &'static str> {
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let unit = match &text[digits.len()..] {
-        "ms" => 1,
-        "s" => 1_000,
-        "m" => 60_000,
-        _ => return Err("a time is a number and its unit: 500ms, 30s or 5m"),
-    };
-    let count: u64 = digits
-        .parse()
-        .map_err(|_| "a time begins with a whole number: 500ms, 30s or 5m")?;
-    Ok(Duration::from_millis(count.saturating_mul(unit)))
 }
 
 fn parse_busy_poll(text: &str) -> Result<BusyPoll, String> {

@@ -14,6 +14,7 @@ mod load;
 mod peer;
 mod signals;
 mod stream;
+mod udp;
 mod units;
 
 use std::future::poll_fn;
@@ -181,6 +182,10 @@ fn serve(args: &ServeArgs) -> io::Result<ExitCode> {
     let runtime = builder.build()?;
     runtime.block_on(async {
         let signals = Signals::listen()?; // before anybody is told that there is a server
+        for service in udp::bind(&args.udp_addresses()?)? {
+            println!("echoing datagrams on {}", service.local_addr()?);
+            wakeful::spawn(service.run());
+        }
         let server = server(args, runtime.handle().workers_count())?;
         run(server, signals).await
     })
