@@ -48,7 +48,8 @@ pub fn end(mut stream: TcpStream) {
     let _ = std::io::copy(&mut stream, &mut std::io::sink());
 }
 
-/// A port where nobody listens for as long as this is kept: nobody else can have it.
+/// A port where nobody listens for as long as this is kept: nobody else can have it, but who asks for this very number and to
+/// share it (`SO_REUSEADDR`).
 ///
 /// # Panics
 ///
@@ -56,6 +57,7 @@ pub fn end(mut stream: TcpStream) {
 pub fn refusing() -> TcpSocket {
     let socket = TcpSocket::new_v4().expect("a socket");
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    socket.set_reuse_address(true).expect("it is not bound yet");
     socket.bind(any).expect("a port");
     socket
 }

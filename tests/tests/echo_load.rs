@@ -112,7 +112,7 @@ fn bytes_that_were_changed_lost_or_doubled_are_noticed() {
         ((|bytes| bytes[0] ^= 1) as fn(&mut Vec<u8>), "wrong bytes"),
         (|bytes| bytes[99] ^= 128, "wrong bytes"),
         // What follows moves by one, and by a whole message, instead of which nothing comes.
-        (|bytes| drop(bytes.remove(0)), "wrong bytes"),
+        (|bytes| drop(bytes.drain(..1)), "wrong bytes"),
         (|bytes| bytes.clear(), "timed out"),
         (|bytes| bytes.insert(0, 0), "wrong bytes"),
         (|bytes| bytes.rotate_left(8), "wrong bytes"),
