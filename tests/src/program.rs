@@ -55,8 +55,9 @@ pub fn start(command: &mut Command) -> Child {
 /// If that takes too long. Then it is killed.
 #[track_caller]
 pub fn ended(child: Child) -> Ended {
-    let _killed = KilledInPanic(Process::of(child.id()));
+    let killed = KilledInPanic(Process::of(child.id()));
     let output = within(LIMIT * 2, move || child.wait_with_output());
+    std::mem::forget(killed); // its number may be another's from now on
     let Output {
         status,
         stdout,
@@ -74,7 +75,7 @@ struct KilledInPanic(Process);
 impl Drop for KilledInPanic {
     fn drop(&mut self) {
         if thread::panicking() {
-            self.0.signal(libc::SIGKILL); // nobody has waited for it, so it is still this one
+            self.0.signal(libc::SIGKILL);
         }
     }
 }

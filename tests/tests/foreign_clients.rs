@@ -1,4 +1,4 @@
-//! Clients that nobody here has written, against the echo server and the examples.
+//! Clients that nobody here has written, against the echo server and the examples; and our clients against foreign servers.
 //!
 //! ```text
 //! cargo test --release -p wakeful-tests --test foreign_clients --features foreign-programs
@@ -12,7 +12,10 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::thread;
 
-use wakeful_tests::server::{RunningServer, ecosystem_example, with_servers};
+use wakeful_tests::impostor;
+use wakeful_tests::process::Process;
+use wakeful_tests::program;
+use wakeful_tests::server::{RunningServer, echo, ecosystem_example, with_servers};
 use wakeful_tests::watchdog::LIMIT;
 use wakeful_tests::{Bytes, eventually};
 
@@ -28,6 +31,64 @@ fn socat_and_ncat_get_back_what_they_send() {
             assert!(output_of(command, sent.clone()) == sent, "{command:?}");
         }
     });
+}
+
+#[test]
+fn echo_call_and_echo_load_talk_to_echo_servers_of_socat_and_ncat() {
+    // They share the port with a socket that does not listen, so that nobody else can have it.
+    let holder = impostor::refusing();
+    let address = holder.local_addr().unwrap().to_string();
+    let port = &address["127.0.0.1:".len()..];
+    let listen = format!("TCP-LISTEN:{port},bind=127.0.0.1,reuseaddr,fork,backlog=64");
+    let socat = ["socat", "-dd", &listen, "EXEC:cat"];
+    let ncat = [
+        "ncat",
+        "-v",
+        "-l",
+        "-k",
+        "127.0.0.1",
+        port,
+        "-e",
+        "/bin/cat",
+    ];
+    for command in [&socat[..], &ncat] {
+        let mut server = Command::new("timeout")
+            .arg("60")
+            .args(command)
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("timeout(1) starts");
+        let mut words = BufReader::new(server.stderr.take().unwrap()).lines();
+        let listens = words.find(|line| line.as_ref().is_ok_and(|line| line.contains(&address)));
+        assert!(listens.is_some(), "{command:?}");
+        // After a half-close, ncat throws away what its program has not answered yet.
+        if command[0] == "socat" {
+            let sent = Bytes(3).take(1_000_000);
+            let ended = program::run(&mut echo(&["call", &address]), sent.clone());
+            assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
+            assert!(ended.stdout == sent);
+        }
+        // No more on the way than their pipes take: they write to the program before they read from it.
+        for options in [
+            "--count 2000 --connections 8",
+            "--count 1000 --connections 4 --size 10k --pipeline 2",
+        ] {
+            let mut load = echo(&["load", &address]);
+            let ended = program::run(load.args(options.split_ascii_whitespace()), "");
+            assert_eq!(
+                ended.code,
+                Some(0),
+                "{command:?}: {}{}",
+                ended.text(),
+                ended.stderr
+            );
+        }
+        // It passes this signal on.
+        Process::of(server.id()).signal(libc::SIGTERM);
+        server.wait().unwrap();
+        drop(words); // until now, or it would have nobody to tell
+    }
 }
 
 #[test]
