@@ -2,16 +2,17 @@
 # Whether `echo load` measures what others measure: the throughput of `echo serve` by `echo load` and by redis-benchmark, and
 # that of a foreign echo server by both.
 #
-#   benches/agreement.sh [ROUNDS]      (7) needs redis-benchmark (redis-tools) and socat
+#   benches/agreement.sh [ROUNDS]      (5); needs redis-benchmark (redis-tools) and socat
 #
 # redis-benchmark does not mind what an answer says, as long as it is one in Redis's protocol, and its own request is: an echo
-# server is a server of requests for it. Both keep one message of 64 bytes on the way on each of 64 connections. Rounds are
-# interleaved, and medians compared. The tools have to be on another CPU than the server, and not be busier than it: else the
-# slower tool is measured, not the server.
+# server is a server of requests for it. Both keep one message of 64 bytes on the way on one connection, so most of the time is
+# the server's and the system's. (With 64 connections on two CPUs the slower tool is measured, and not the server: there `echo
+# load` drives `echo serve` twice as fast as redis-benchmark can.) Rounds are interleaved, medians compared; each side has a CPU.
 source "$(dirname "$0")/servers.sh"
 
-rounds=${1:-7}
-messages=100000
+rounds=${1:-5}
+messages=20000
+connections=1
 servers=(ours)
 
 require redis-benchmark
