@@ -33,7 +33,7 @@ fn a_count_is_sent_to_the_last_message() {
             (5, "--connections 8 --workers 16"),
         ] {
             let options = format!("--count {count} {options}");
-            let report = Load::on(server.address, &options).is_clean();
+            let report = Load::on(server.address, &options).succeeds();
             assert_eq!(report.message("echoed"), count, "{options}");
             let size = report.number("message_bytes");
             assert_eq!(report.number("bytes"), count * size, "{options}");
@@ -44,7 +44,7 @@ fn a_count_is_sent_to_the_last_message() {
 #[test]
 fn a_duration_is_kept() {
     with_servers([1, 2], LIMIT * 2, |server| {
-        let report = Load::on(server.address, "--duration 300ms --connections 4").is_clean();
+        let report = Load::on(server.address, "--duration 300ms --connections 4").succeeds();
         assert!(report.message("echoed") >= 4);
         let seconds = report.number("elapsed_ns") as f64 / 1e9;
         let per_second = report.message("echoed") as f64 / seconds;
@@ -58,13 +58,13 @@ fn at_a_rate_no_message_is_sent_before_its_time() {
     with_servers([1], LIMIT * 2, |server| {
         for options in ["--connections 1", "--connections 7 --workers 2"] {
             let options = format!("--rate 500 --count 100 {options}");
-            let report = Load::on(server.address, &options).is_clean();
+            let report = Load::on(server.address, &options).succeeds();
             assert_eq!(report.message("echoed"), 100);
             // The last is due 99 five-hundredths of a second after the first.
             assert!(report.number("elapsed_ns") >= 198_000_000);
         }
         let options = "--rate 200 --duration 500ms --connections 3";
-        let report = Load::on(server.address, options).is_clean();
+        let report = Load::on(server.address, options).succeeds();
         assert_eq!(report.message("echoed") + report.message("unsent"), 100);
     });
 }
@@ -81,7 +81,7 @@ fn at_a_rate_messages_that_have_to_wait_are_measured_from_their_time_on() {
         drop(echo_with(stream, change));
     });
     let options = "--rate 1000 --count 500 --connections 1";
-    let report = Load::on(address, options).is_clean();
+    let report = Load::on(address, options).succeeds();
     // Whatever was due in the first tenth of a second has waited for two tenths at least.
     let slow: u64 = report
         .rows("histogram")
@@ -234,7 +234,7 @@ fn it_goes_through_a_unix_socket() {
     });
     let mut command = echo(&["load", "--unix", path.to_str().unwrap()]);
     command.args(["--connections", "200", "--count", "2000"]);
-    let report = Load::by(command).is_clean();
+    let report = Load::by(command).succeeds();
     assert_eq!(report.message("echoed"), 2_000);
     assert_eq!(report.value("target"), path.to_str().unwrap());
     fs::remove_file(path).unwrap();
@@ -243,7 +243,7 @@ fn it_goes_through_a_unix_socket() {
 #[test]
 fn what_it_prints_is_what_it_has_counted() {
     with_servers([1], LIMIT, |server| {
-        let report = Load::on(server.address, "--count 1234 --connections 2").is_clean();
+        let report = Load::on(server.address, "--count 1234 --connections 2").succeeds();
         let text = report.ended.text();
         for part in [
             "2 connections to 127.0.0.1:",
@@ -361,7 +361,7 @@ impl Load {
 
     /// Every connection did what it should.
     #[track_caller]
-    fn is_clean(self) -> Self {
+    fn succeeds(self) -> Self {
         assert_eq!(self.ended.code, Some(0), "{}", self.ended.text());
         assert_eq!(self.errors(), BTreeMap::new());
         assert_eq!(self.message("unanswered"), 0);

@@ -96,35 +96,44 @@ struct Service {
     addresses: Vec<SocketAddr>,
     tcp: SocketAddr,
     /// It prints to somebody.
-    _stdout: BufReader<ChildStdout>,
+    _stdout: Option<BufReader<ChildStdout>>,
 }
 
 impl Service {
     fn start(arguments: &[&str]) -> Self {
         let mut command = echo(&["serve", "--listen", "127.0.0.1:0"]);
-        let mut child = program::start(command.args(arguments).stdin(Stdio::null()));
-        let mut stdout = BufReader::new(child.stdout.take().unwrap());
-        within(LIMIT, move || {
-            let mut addresses = Vec::new();
-            loop {
+        command.args(arguments).stdin(Stdio::null());
+        let mut service = Self {
+            child: program::start(&mut command),
+            addresses: Vec::new(),
+            tcp: SocketAddr::from(([0; 4], 0)),
+            _stdout: None,
+        };
+        let stdout = service.child.stdout.take().unwrap();
+        let (lines, stdout) = within(LIMIT, move || {
+            let (mut lines, mut stdout) = (Vec::new(), BufReader::new(stdout));
+            // The line about TCP is the last.
+            while lines
+                .last()
+                .is_none_or(|line: &String| !line.starts_with("listening"))
+            {
                 let mut line = String::new();
-                stdout.read_line(&mut line).unwrap();
-                let address = |text: &str| text.split_whitespace().next().unwrap().parse().unwrap();
-                if let Some(datagrams) = line.strip_prefix("echoing datagrams on ") {
-                    addresses.push(address(datagrams));
-                } else {
-                    let tcp = line
-                        .strip_prefix("listening on ")
-                        .expect("where it listens");
-                    return Self {
-                        child,
-                        addresses,
-                        tcp: address(tcp),
-                        _stdout: stdout,
-                    };
-                }
+                assert_ne!(stdout.read_line(&mut line).unwrap(), 0, "it has ended");
+                lines.push(line);
             }
-        })
+            (lines, stdout)
+        });
+        service._stdout = Some(stdout);
+        for line in lines {
+            let words: Vec<_> = line.split_whitespace().collect();
+            match words[..] {
+                ["echoing", "datagrams", "on", address] => {
+                    service.addresses.push(address.parse().unwrap());
+                }
+                _ => service.tcp = words[2].parse().unwrap(),
+            }
+        }
+        service
     }
 }
 
