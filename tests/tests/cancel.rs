@@ -6,6 +6,8 @@
 
 #[path = "cancel/exchanges.rs"]
 mod exchanges;
+#[path = "cancel/servers.rs"]
+mod servers;
 #[path = "cancel/table.rs"] // what lies in `tests/` itself would be a test of its own
 mod table;
 
@@ -20,17 +22,21 @@ use std::time::Duration;
 use futures::channel::oneshot;
 use wakeful::io::duplex;
 use wakeful::net::{
-    self, RecvBatch, TcpListener, TcpSocket, TcpStream, UnixDatagram, UnixListener, UnixStream,
+    self, RecvBatch, Server, TcpListener, TcpSocket, TcpStream, UnixDatagram, UnixListener,
+    UnixStream,
 };
 use wakeful::signal::{SignalKind, ctrl_c, signal};
 use wakeful::time::{Instant, advance, interval, sleep, timeout};
-use wakeful::{Builder, Runtime, TaskGroup, spawn, spawn_blocking, yield_now};
+use wakeful::{
+    Builder, Runtime, ShutdownToken, TaskGroup, TaskLocal, spawn, spawn_blocking, yield_now,
+};
 
 use wakeful_tests::futures::given_up_at;
 use wakeful_tests::watchdog::LIMIT;
 use wakeful_tests::{Drops, alone, impatiently, on_workers};
 
 use exchanges::*;
+use servers::*;
 
 #[test]
 fn every_async_operation_has_a_row_and_every_row_an_operation() {
@@ -234,6 +240,7 @@ const CASES: &[&[Case]] = &[
     descriptor_cases!("UnixDatagram", UnixDatagram),
     CONNECTIONS,
     COPIES,
+    SERVERS,
     OTHERS,
 ];
 
@@ -322,6 +329,131 @@ const COPIES: &[Case] = cases! {
     }),
     safe "AsyncFd::read_closed" => hears_of_the_end(descriptor, async |s| impatiently!(s.read_closed())),
     safe "AsyncFd::hung_up" => hears_of_a_hang_up(descriptor, async |s| impatiently!(s.hung_up())),
+};
+
+const SERVERS: &[Case] = cases! {
+    safe "Framed::next" => async {
+        let (mut lines, other) = framed();
+        let sending = send(other);
+        for number in 0..FRAMES {
+            assert_eq!(impatiently!(lines.next()).unwrap().unwrap(), frame(number));
+        }
+        assert!(impatiently!(lines.next()).is_none());
+        sending.await.unwrap();
+    },
+    safe "Framed::feed" => async {
+        let (mut lines, other) = framed();
+        let reading = read(other);
+        for number in 0..FRAMES {
+            impatiently!(lines.feed(&*frame(number))).unwrap();
+        }
+        lines.close().await.unwrap();
+        assert_all_arrive(reading).await;
+    },
+    safe "Framed::flush" => async {
+        let (mut lines, other) = framed();
+        let reading = read(other);
+        for number in 0..FRAMES {
+            lines.feed(&*frame(number)).await.unwrap();
+            impatiently!(lines.flush()).unwrap();
+        }
+        lines.close().await.unwrap();
+        assert_all_arrive(reading).await;
+    },
+    safe "Framed::close" => async {
+        let (mut lines, other) = framed();
+        let reading = read(other);
+        for number in 0..FRAMES {
+            lines.feed(&*frame(number)).await.unwrap();
+        }
+        impatiently!(lines.close()).unwrap();
+        assert_all_arrive(reading).await;
+    },
+    in_part "Framed::send" => async {
+        let (mut lines, other) = framed();
+        let reading = read(other);
+        let mut sent = BTreeSet::new();
+        for number in 0..FRAMES {
+            if given_up_at(1, lines.send(&*frame(number))).await.is_some() {
+                sent.insert(number);
+            }
+        }
+        lines.close().await.unwrap();
+        assert_whole(reading, &sent).await;
+    },
+    in_part "Outbox::send" => async {
+        let (outbox, writer, stream, reading) = outbox();
+        let writing = spawn(writer.run(stream));
+        let mut sent = BTreeSet::new();
+        for number in 0..FRAMES {
+            if given_up_at(1, outbox.send(&*frame(number))).await.is_some() {
+                sent.insert(number);
+            }
+            if number % 8 == 0 {
+                yield_now().await;
+            }
+        }
+        drop(outbox);
+        writing.await.unwrap().unwrap();
+        assert_whole(reading, &sent).await;
+    },
+    safe "Outbox::closed" => async {
+        let (outbox, writer, _stream, reading) = outbox();
+        assert!(given_up_at(1, outbox.closed()).await.is_none());
+        drop(writer);
+        impatiently!(outbox.closed());
+        drop(_stream);
+        assert!(reading.await.unwrap().is_empty());
+    },
+    not_safe "OutboxWriter::run" => async {
+        let (outbox, writer, stream, reading) = outbox();
+        for number in 0..3 {
+            outbox.send(&*frame(number)).await.unwrap();
+        }
+        assert!(given_up_at(1, writer.run(stream)).await.is_none());
+        assert!(outbox.send(&*frame(3)).await.is_err());
+        // The third did not fit with the others, and its end is lost: the reader panics.
+        assert!(reading.await.is_err());
+    },
+    not_safe "Server::run" => cuts_off(|server| server.run()),
+    not_safe "Server::run_until" => cuts_off(|server| server.run_until(std::future::pending::<()>())),
+    in_part "ShutdownToken::run_until" => {
+        drops_what_it_holds(|held| ShutdownToken::new().run_until(held))
+    },
+    safe "futures::ShutdownWait" => async {
+        let token = ShutdownToken::new();
+        let mut wait = token.wait();
+        for _ in 0..3 {
+            assert!(given_up_at(1, &mut wait).await.is_none());
+        }
+        token.shutdown();
+        impatiently!(&mut wait);
+        impatiently!(token.wait());
+    },
+    in_part "futures::UnlessShutdown" => async {
+        let mut wait = ShutdownToken::new().wait();
+        drops_what_it_holds(|held| wait.unless_shutdown(held)).await;
+    },
+    in_part "futures::UnlessServerEnds" => async {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let token = ShutdownToken::new();
+        let ends = token.clone();
+        let server = Server::new().shutdown_token(&token).listen(listener, move |_stream, mut connection| {
+            let ends = ends.clone();
+            async move {
+                drops_what_it_holds(|held| connection.unless_shutdown(held)).await;
+                ends.shutdown();
+            }
+        });
+        let running = spawn(server.run());
+        let _client = TcpStream::connect(address).await.unwrap();
+        assert_eq!(running.await.unwrap().unwrap().panicked, 0);
+    },
+    in_part "futures::Scope" => async {
+        static NUMBER: TaskLocal<u8> = TaskLocal::new();
+        drops_what_it_holds(|held| NUMBER.scope(7, held)).await;
+    },
 };
 
 const OTHERS: &[Case] = cases! {
