@@ -2,7 +2,7 @@
 //!
 //! It is a deadline that moves by itself: whoever begins to wait sets it anew if there has been an event in that direction since
 //! it was last set. So who waits again without an event between, after having given up or been woken for another reason, goes
-//! on where he was, and an operation that need not wait does nothing for it.
+//! on where he was (a writer begins anew: see [`Source::events_count`]), and an operation that need not wait does nothing for it.
 //!
 //! The protocol is that of [`Deadline`](super::deadline::Deadline). These have timers of their own, so that both kinds of
 //! limit hold at the same time.

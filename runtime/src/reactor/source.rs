@@ -156,14 +156,26 @@ impl Source {
         self.drain(&mut waiters, direction, woken, COLLECTED);
     }
 
-    /// How many events there were in this direction; comes round.
+    /// Has changed when there was an event in this direction since the last look.
+    ///
+    /// There is room for writing nearly always, and nearly every event says so. So of those that nobody waits for it counts not
+    /// the event, but that somebody has given up waiting.
     pub(crate) fn events_count(&self, direction: Direction) -> u32 {
-        self.drains[direction as usize].load(Acquire) % COLLECTED
+        let given_up = match direction {
+            Direction::Read => 0,
+            Direction::Write => u32::from(self.waiters.lock().writers_given_up),
+        };
+        self.drains[direction as usize].load(Acquire) % COLLECTED + given_up
     }
 
     #[cold]
     fn take_away(&self, key: &WaitKey) {
-        let waker = self.waiters.lock().take(key.direction, key.number);
+        let mut waiters = self.waiters.lock();
+        let waker = waiters.take(key.direction, key.number);
+        if key.direction == Direction::Write {
+            waiters.writers_given_up = waiters.writers_given_up.wrapping_add(1);
+        }
+        drop(waiters);
         drop(waker);
     }
 
@@ -217,7 +229,10 @@ impl Source {
                 waiters.more.is_none() || !waiters.more_in(direction),
                 "the first place is filled first"
             );
-            return count(); // an event is one, whether or not somebody waits for it
+            if direction == Direction::Read {
+                count();
+            }
+            return;
         }
         woken.extend(first.take());
         if waiters.more.is_some() {
@@ -329,6 +344,8 @@ struct Waiters {
     /// Who waited here last, if that was on the thread of another reactor, and how many times in a row.
     visitor: u16,
     visits: u16,
+    /// How many futures were dropped that waited for room; comes round.
+    writers_given_up: u16,
 }
 
 #[derive(Debug)]
