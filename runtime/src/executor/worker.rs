@@ -231,7 +231,7 @@ impl Worker {
 
     /// The next task of this worker, after a visit to the outside if one is due: its own and those that may be stolen in
     /// turn.
-    #[inline]
+    #[inline(always)] // the loop is instantiated for each kind of thread, and a call would cost each poll
     fn next_task(&self) -> Option<Runnable> {
         self.polls_pinned.set(false);
         let mut core = self.core();
@@ -274,7 +274,7 @@ impl Worker {
         stolen
     }
 
-    #[inline]
+    #[inline(always)] // the loop is instantiated for each kind of thread, and a call would cost each poll
     fn poll(&self, task: Runnable) {
         let header = task.header();
         match header.is_marked() || self.observer.is_some() {
