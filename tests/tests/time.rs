@@ -224,6 +224,77 @@ fn a_timer_that_is_dropped_is_gone() {
     });
 }
 
+/// The worker keeps the timer for the next limit, whose deadline may be earlier, later, or another task's.
+#[test]
+fn each_of_many_limits_in_a_row_ends_at_its_own_deadline() {
+    virtually(async {
+        let task = wakeful::spawn(async {
+            for ms in [5, 3, 9, 1, 86_400_000, 2, 2, 4_u32] {
+                for _ in 0..3 {
+                    assert!(timeout(MS * 7, wakeful::yield_now()).await.is_ok());
+                    assert!(timeout(HOUR, wakeful::yield_now()).await.is_ok());
+                }
+                let begun = Instant::now();
+                assert!(timeout(MS * ms, pending::<()>()).await.is_err());
+                assert!(begun.elapsed() >= MS * ms);
+                assert!(begun.elapsed() <= MS * (ms + 2), "it has slack");
+            }
+        });
+        for _ in 0..20 {
+            assert!(timeout(HOUR, wakeful::yield_now()).await.is_ok());
+            sleep(MS).await;
+        }
+        task.await.unwrap();
+        assert_eq!(wakeful::Handle::current().metrics().timers, 0);
+    });
+}
+
+/// One that is kept for the next goes off for that one only, with the clock that everybody has.
+#[test]
+fn a_limit_after_another_is_not_early_and_wakes_its_own_task() {
+    on_workers([1, 2], |runtime| {
+        runtime.block_on(async {
+            let tasks = [(); 4].map(|()| {
+                wakeful::spawn(async {
+                    for _ in 0..5 {
+                        assert!(timeout(SECOND, wakeful::yield_now()).await.is_ok());
+                        let begun = Instant::now();
+                        assert!(timeout(MS * 3, pending::<()>()).await.is_err());
+                        assert!(begun.elapsed() >= MS * 3);
+                    }
+                })
+            });
+            for task in tasks {
+                task.await.unwrap();
+            }
+            // Kept for more than a second, it may go off a little too soon; the limit holds all the same.
+            let begun = Instant::now();
+            assert!(timeout(MS * 1050, wakeful::yield_now()).await.is_ok());
+            assert!(timeout(MS * 1050, pending::<()>()).await.is_err());
+            assert!(begun.elapsed() >= MS * 1050);
+        });
+    });
+}
+
+/// A timer that is kept for the next must not keep its task.
+#[test]
+fn what_a_dropped_sleep_would_have_woken_is_released_when_the_worker_looks_around() {
+    on_workers([1, 2], |runtime| {
+        runtime.block_on(async {
+            let held = Arc::new(());
+            let of_waker = held.clone();
+            let waker = waker(move || drop(of_waker.clone()));
+            let mut sleeping = Box::pin(sleep(HOUR));
+            let polled = sleeping.as_mut().poll(&mut Context::from_waker(&waker));
+            assert!(polled.is_pending());
+            drop((sleeping, waker));
+            wakeful::yield_now().await; // the worker has nothing to do, and looks for it
+            assert_eq!(Arc::strong_count(&held), 1);
+        });
+        assert_baseline(runtime);
+    });
+}
+
 #[test]
 fn a_timer_armed_by_a_foreign_thread_ends_the_sleep_of_the_worker() {
     on_workers([1, 2], |runtime| {

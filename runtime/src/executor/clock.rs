@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use super::context;
+use super::worker::Worker;
 use crate::sys::clock;
 use crate::util::sync::Mutex;
 
@@ -24,7 +25,7 @@ pub(crate) fn now() -> Duration {
 /// To read the clock is a third of what a timer costs that is taken back before it fires.
 #[inline]
 pub(crate) fn now_before(deadline: Duration) -> Duration {
-    match context::visited_at() {
+    match context::with_worker(Worker::visited_at).flatten() {
         Some(visit) if deadline > visit + FAR && VIRTUAL_CLOCKS_COUNT.load(Relaxed) == 0 => visit,
         _ => now(),
     }

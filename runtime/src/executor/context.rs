@@ -5,7 +5,6 @@ use std::mem::{self, ManuallyDrop};
 use std::ptr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::shared::{Home, Shared};
 use super::worker::Worker;
@@ -100,14 +99,15 @@ pub(crate) fn give_to_worker_of<T>(
     value
 }
 
-/// When the worker that this thread is last visited its reactor, by the system's clock. `None` if it is none, or has no core.
+/// Calls `use_worker` if this thread is a worker: the cheap way, without a count. It must not enter or leave a context, so it
+/// must not drop what may be anybody's.
 #[inline]
-pub(crate) fn visited_at() -> Option<Duration> {
-    let visited_at = CURRENT.try_with(|current| match current.borrow().as_deref() {
-        Some(Context::Worker(worker)) => worker.visited_at(),
+pub(crate) fn with_worker<R>(use_worker: impl FnOnce(&Worker) -> R) -> Option<R> {
+    let used = CURRENT.try_with(|current| match current.borrow().as_deref() {
+        Some(Context::Worker(worker)) => Some(use_worker(worker)),
         _ => None,
     });
-    visited_at.ok().flatten()
+    used.ok().flatten()
 }
 
 /// Whether this thread drives the core with this number of `shared`, and so looks at its timers before it sleeps.

@@ -817,6 +817,63 @@ fn a_timer_that_fires_as_it_is_polled_by_another_task_wakes_the_one_that_it_knew
     });
 }
 
+/// A sibling fires a worker's spare timer.
+#[test]
+fn a_timer_that_fires_as_it_is_armed_anew_serves_the_former_or_the_next() {
+    model(|| {
+        let (timers, wakes) = (ModelTimers::new(), [(); 2].map(|()| Wakes::default()));
+        let timer = timers.arm(1, &wakes[0]).unwrap();
+        let firing = timers.fire_elsewhere(1);
+        let serves_the_next = timer.arm_anew(timers.at(3), timers.begin, &wakes[1].waker());
+        let fired_early = firing.join().unwrap();
+        assert_eq!(fired_early, wakes[0].count() + wakes[1].count());
+        assert_eq!(timers.fire(2), 0);
+        assert_eq!(timers.fire(3), usize::from(serves_the_next));
+        assert_eq!(fired_early, usize::from(!serves_the_next));
+        assert_eq!(wakes[1].count(), usize::from(serves_the_next));
+        wakes.iter().for_each(Wakes::are_awaited_by_nobody);
+        drop(timer);
+    });
+}
+
+#[test]
+fn a_timer_armed_anew_as_the_runtime_ends_is_woken_for_or_refused() {
+    model(|| {
+        let (timers, wakes) = (ModelTimers::new(), [(); 2].map(|()| Wakes::default()));
+        let timer = timers.arm(9, &wakes[0]).unwrap();
+        let closing = thread::spawn({
+            let timers = timers.clone();
+            move || timers.remote().timers.close()
+        });
+        let serves_the_next = timer.arm_anew(timers.at(9), timers.begin, &wakes[1].waker());
+        closing.join().unwrap();
+        assert_eq!(wakes[usize::from(serves_the_next)].count(), 1);
+        assert_eq!(wakes[usize::from(!serves_the_next)].count(), 0);
+        wakes.iter().for_each(Wakes::are_awaited_by_nobody);
+        drop(timer);
+        assert_eq!(timers.armed_count(), 0);
+    });
+}
+
+#[test]
+fn a_worker_does_not_sleep_past_a_timer_that_is_armed_anew_elsewhere() {
+    model(|| {
+        let (timers, wakes) = (ModelTimers::new(), Wakes::default());
+        let timer = timers.arm(9, &wakes).unwrap();
+        let arming = thread::spawn({
+            let (timers, wakes) = (timers.clone(), wakes.clone());
+            move || {
+                assert!(timer.arm_anew(timers.at(1), timers.begin, &wakes.waker()));
+                timer
+            }
+        });
+        let sleep = timers.begin_sleep();
+        let timer = arming.join().unwrap();
+        timers.ends_by(1, sleep);
+        drop(timer);
+    });
+}
+
 /// Its worker, and a sibling that looks after it.
 #[test]
 fn two_threads_that_fire_the_same_timers_wake_for_each_once() {

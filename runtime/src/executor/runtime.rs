@@ -15,6 +15,7 @@ use super::dump::TaskReport;
 use super::metrics::Metrics;
 use super::shared::{Home, Shared};
 use super::shutdown::ShutdownReport;
+use super::worker::Worker;
 use crate::sys::clock::Deadline;
 use crate::task::{self, JoinHandle, Meta};
 
@@ -326,6 +327,7 @@ impl Handle {
 
     /// What the runtime holds at this moment, and what it has done.
     pub fn metrics(&self) -> Metrics {
+        drop(context::with_worker(Worker::take_spare_timer)); // a task counts no timer that it has dropped
         Metrics::of(&self.home.shared)
     }
 
@@ -351,6 +353,7 @@ impl Handle {
     /// });
     /// ```
     pub fn tasks(&self) -> Vec<TaskReport> {
+        drop(context::with_worker(Worker::take_spare_timer)); // a task waits for no timer that it has dropped
         self.home.shared.dump()
     }
 

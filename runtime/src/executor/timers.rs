@@ -22,6 +22,29 @@
 //! tokio, which wakes once a millisecond, 18 %. Rejected: *more slack for each timer*. It would have to be a quarter of a
 //! millisecond for the shortest of them too, and all would be late, also where there are few.
 //!
+//! # The spare timer
+//!
+//! A server limits one read after the other: `loop { timeout(limit, read).await }` drops a timer and arms the next in one poll. So
+//! a sleep that is dropped before it is over hands its timer to the worker, which keeps one for who comes next:
+//!
+//! ```text
+//!   armed ──(dropped on its core's thread)──▶ spare ──(another is armed there)──▶ armed
+//!     │                                         │ the worker goes to look outside, to sleep, or to give its core away;
+//!     │                                         │ or another comes to be the spare
+//!     └──(dropped elsewhere)──────────────────▶ taken back
+//! ```
+//!
+//! A spare is in the wheel like any other, and whoever is about to use it looks under the lock whether it still is: it may have
+//! fired, by a sibling's hand too, and then is as good as none. What it was armed for is changed as far as it differs: the waker
+//! is often that of the same task. A deadline of more than a second that is only a little later stays as it is: the timer would
+//! go off up to 1/128 too soon, the sleep sees that and arms it again, but nearly always it is dropped long before. In virtual
+//! time every deadline is exact.
+//!
+//! Measured with 64 connections: a time-out around a read that waits adds 60 to 80 ns, without a spare 105 to 115 (on tokio 175
+//! to 190). Of these, 25 are the look at the clock. Saved are a turn of the lock, the wheel's two operations, and the counts
+//! of the waker and of the [`Home`], eight read-modify-writes in all down to two. Rejected: *a wheel of the thread's own, without a
+//! lock*: nobody else could fire the timers of a worker that is stuck.
+//!
 //! Wakers are called, and dropped, after the lock is released.
 
 use std::mem;
@@ -32,6 +55,7 @@ use std::time::Duration;
 use super::clock::Clock;
 use super::context;
 use super::shared::Home;
+use super::worker::Worker;
 use crate::timer::{Tick, TimerKey, Wheel};
 use crate::util::sync::Mutex;
 use crate::util::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -88,6 +112,12 @@ impl Timers {
             }),
             next: AtomicU64::new(Tick::NEVER.count()),
         }
+    }
+
+    /// Whether they go by a virtual clock.
+    #[inline]
+    fn are_virtual(&self) -> bool {
+        self.rest == 0
     }
 
     /// How many are armed.
@@ -174,7 +204,7 @@ impl Timers {
     }
 }
 
-/// A timer that is armed, or has fired; taken back when it is dropped.
+/// A timer that is armed, or has fired; taken back when it is dropped, unless it is [retired](Self::retire) first.
 #[derive(Debug)]
 pub(crate) struct Timer {
     home: Arc<Home>,
@@ -190,8 +220,32 @@ impl Timer {
     /// Outside a runtime, with a sentence that names `what` needs one.
     #[inline]
     #[track_caller]
-    pub(crate) fn arm(deadline: Duration, now: Duration, waker: Waker, what: &str) -> Option<Self> {
+    pub(crate) fn arm(
+        deadline: Duration,
+        now: Duration,
+        waker: &Waker,
+        what: &str,
+    ) -> Option<Self> {
+        if let Some(spare) = context::with_worker(Worker::take_spare_timer).flatten()
+            && spare.arm_anew(deadline, now, waker)
+        {
+            return Some(spare);
+        }
+        let waker = waker.clone();
         context::with_home(what, |home| Self::arm_on(home, deadline, now, waker)).ok()
+    }
+
+    /// Nobody waits for `timer` any more. The worker of its core, if that is this thread, keeps it for who arms the next; what
+    /// is left in its place is to be dropped.
+    #[inline]
+    pub(crate) fn retire(timer: &mut Option<Self>) {
+        context::with_worker(|worker| worker.keep_timer(timer));
+    }
+
+    /// Whether it is a timer of the core that `home` is of.
+    #[inline]
+    pub(super) fn is_of(&self, home: &Arc<Home>) -> bool {
+        Arc::ptr_eq(&self.home, home)
     }
 
     /// The same by the core of `home`.
@@ -231,35 +285,60 @@ impl Timer {
 
     /// Has `waker` woken instead of the one before. `false` if the timer has fired.
     pub(crate) fn set_waker(&self, waker: &Waker) -> bool {
-        let timers = self.home.timers();
-        match timers.state.lock().wheel.get_mut(self.key) {
-            Some(present) if present.will_wake(waker) => return true,
-            Some(_) => {}
-            None => return false,
-        }
-        let mut other = waker.clone(); // anybody's code, as is the drop: not under the lock
-        let mut state = timers.state.lock();
-        let found = state
-            .wheel
-            .get_mut(self.key)
-            .map(|present| mem::swap(present, &mut other));
-        drop(state);
-        found.is_some()
+        self.with_waker(waker, |_| ()).is_some()
+    }
+
+    /// Has `waker` woken instead of the one before, at another deadline or, as long as that takes no change, a little before it.
+    /// `false` if the timer has fired.
+    #[inline]
+    pub(super) fn arm_anew(&self, deadline: Duration, now: Duration, waker: &Waker) -> bool {
+        let (deadline, now) = (tick_of(deadline, now), Tick::at_or_before(now));
+        let may_be_early = !self.home.timers().are_virtual();
+        let reset = self.with_waker(waker, |state| {
+            let present = state.wheel.deadline(self.key)?;
+            match may_be_early && present.is_shortly_before(deadline, now) {
+                true => Some(false),
+                false => self.reset_in(state, deadline),
+            }
+        });
+        self.told_of_reset(reset.flatten())
     }
 
     /// Gives the timer another deadline. `false` if it has fired.
     pub(crate) fn reset(&self, deadline: Duration, now: Duration) -> bool {
         let deadline = tick_of(deadline, now);
+        let reset = self.reset_in(&mut self.home.timers().state.lock(), deadline);
+        self.told_of_reset(reset)
+    }
+
+    /// Sees to it that the timer has this waker, and calls `then` under the same lock. `None` if the timer has fired.
+    #[inline]
+    fn with_waker<R>(&self, waker: &Waker, then: impl FnOnce(&mut State) -> R) -> Option<R> {
         let timers = self.home.timers();
-        let ends_sleep = {
-            let mut state = timers.state.lock();
-            if !state.wheel.reset(self.key, deadline) {
-                return false;
-            }
-            timers.note_armed(&mut state, deadline)
-        };
-        self.home.tell_of_timer(ends_sleep);
-        true
+        let mut state = timers.state.lock();
+        if state.wheel.get_mut(self.key)?.will_wake(waker) {
+            return Some(then(&mut state));
+        }
+        drop(state);
+        let mut other = waker.clone(); // anybody's code, as is the drop: not under the lock
+        let mut state = timers.state.lock();
+        mem::swap(state.wheel.get_mut(self.key)?, &mut other);
+        let result = then(&mut state);
+        drop(state);
+        Some(result)
+    }
+
+    /// Whether the worker must be told of the new deadline; `None` if the timer has fired.
+    #[inline]
+    fn reset_in(&self, state: &mut State, deadline: Tick) -> Option<bool> {
+        let is_armed = state.wheel.reset(self.key, deadline);
+        is_armed.then(|| self.home.timers().note_armed(state, deadline))
+    }
+
+    #[inline]
+    fn told_of_reset(&self, reset: Option<bool>) -> bool {
+        self.home.tell_of_timer(reset == Some(true));
+        reset.is_some()
     }
 }
 
@@ -295,6 +374,7 @@ impl Home {
 #[track_caller]
 pub(crate) fn advance_virtual_time(target: Duration) -> bool {
     let context = context::expect_current("`time::advance`");
+    drop(context.worker().and_then(Worker::take_spare_timer)); // or it would be a step of its own
     let home = context.home();
     assert!(
         home.shared.clock.is_virtual(),

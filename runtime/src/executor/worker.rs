@@ -4,6 +4,7 @@
 //! in the [`Core`], which can be handed to another thread between any two of them.
 
 use std::cell::{Cell, Ref, RefCell};
+use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -15,6 +16,7 @@ use super::local::{LOCAL, LocalTasks};
 use super::observer::Observing;
 use super::queue::CAPACITY;
 use super::shared::{Home, Remote, Shared};
+use super::timers::Timer;
 use crate::reactor::{EVENTS_MAX, Stand, set_turned_here};
 use crate::sys::{clock, thread::ThreadId};
 use crate::task::{Ran, Runnable};
@@ -42,6 +44,9 @@ pub(crate) struct Worker {
     observer: Option<Observing>,
     /// Whether the tasks that are sent to this worker are for this thread.
     takes_arrivals: bool,
+    /// A timer of this core that nobody waits for any more, for the next who arms one; see [`super::timers`]. Taken back before
+    /// the worker looks outside, sleeps, or gives its core away.
+    spare_timer: RefCell<Option<Timer>>,
 }
 
 impl Worker {
@@ -61,6 +66,7 @@ impl Worker {
             now_ms: Cell::new(0),
             polls_pinned: Cell::new(false),
             sampler: Sampler::default(),
+            spare_timer: RefCell::new(None),
         }
     }
 
@@ -184,6 +190,7 @@ impl Worker {
         *self.remote.thread.lock() = None;
         self.local.move_to(None);
         set_turned_here(None);
+        drop(self.take_spare_timer());
         // Nobody may drive it for a while, so what relied on this worker is for others to look after.
         if self.searching.get() {
             self.stop_searching();
@@ -191,6 +198,21 @@ impl Worker {
             self.shared().work_published();
         }
         core
+    }
+
+    /// Keeps `timer` for the next who arms one, if it is of this core, and leaves the one that it kept before in its place.
+    #[inline]
+    pub(crate) fn keep_timer(&self, timer: &mut Option<Timer>) {
+        let is_own = (timer.as_ref()).is_some_and(|timer| timer.is_of(&self.home));
+        if is_own && self.core.borrow().is_some() {
+            mem::swap(timer, &mut self.spare_timer.borrow_mut());
+        }
+    }
+
+    /// The timer that it keeps. It is armed, so to drop it is to take it back.
+    #[inline]
+    pub(crate) fn take_spare_timer(&self) -> Option<Timer> {
+        self.spare_timer.take()
     }
 
     /// A task was woken on this thread.
@@ -257,6 +279,7 @@ impl Worker {
     /// The worker has nothing of its own: looks everywhere.
     #[cold]
     fn find_task(&self) -> Option<Runnable> {
+        drop(self.take_spare_timer());
         self.take_arrivals();
         self.next_local()
             .or_else(|| self.take_injected())
@@ -339,6 +362,7 @@ impl Worker {
     /// Between tasks: what has happened outside? Returns a task from there that has waited long enough to go first.
     #[cold]
     fn visit(&self) -> Option<Runnable> {
+        drop(self.take_spare_timer());
         self.turn(Some(Duration::ZERO));
         self.ask_for_help(&self.core());
         self.take_arrivals();
@@ -496,7 +520,7 @@ impl Worker {
             let mut harvest = core.harvest.borrow_mut();
             let events_max = core.queue.room().clamp(EVENTS_MIN, EVENTS_MAX);
             turn(&mut harvest, events_max);
-            std::mem::take(&mut harvest.woken)
+            mem::take(&mut harvest.woken)
         };
         self.sampler.note_all(&woken);
         wake_all(&mut woken); // may be anybody's code: nothing is borrowed

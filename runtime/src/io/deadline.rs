@@ -139,7 +139,7 @@ impl Deadline {
             None => {
                 let _ = self.source.get_or_init(|| source.clone());
                 // Without a runtime left there is nothing to arm; the wait at the source ends with an error.
-                *timer = Timer::arm(at, executor::now(), self.waker(), "a deadline")
+                *timer = Timer::arm(at, executor::now(), &self.waker(), "a deadline")
                     .map(|timer| Armed { timer, moment });
             }
         }

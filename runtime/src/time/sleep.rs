@@ -117,7 +117,7 @@ impl Sleep {
         let timer = Timer::arm(
             self.deadline.since_zero(),
             now.since_zero(),
-            waker.clone(),
+            waker,
             "a timer",
         );
         self.timer = Some(timer.unwrap_or_else(|| {
@@ -134,6 +134,14 @@ impl Future for Sleep {
         let now = Instant::now_before(self.deadline);
         ready!(self.poll_at(now, cx.waker()));
         poll_proceed(cx) // a loop of sleeps that are over must not keep its worker
+    }
+}
+
+/// What was armed serves the next, or is taken back.
+impl Drop for Sleep {
+    #[inline]
+    fn drop(&mut self) {
+        Timer::retire(&mut self.timer);
     }
 }
 

@@ -74,6 +74,18 @@ enum Limit {
     Sleep(Sleep),
 }
 
+impl Limit {
+    /// It ends at `deadline`.
+    #[inline]
+    fn begin(&mut self, deadline: Instant) -> &mut Sleep {
+        *self = Self::Sleep(sleep_until(deadline));
+        match self {
+            Self::Sleep(sleep) => sleep,
+            Self::Duration(_) => unreachable!("it has just begun"),
+        }
+    }
+}
+
 impl<F> Timeout<F> {
     /// The future that is limited.
     pub fn get_ref(&self) -> &F {
@@ -102,12 +114,9 @@ impl<F: Future> Future for Timeout<F> {
         }
         let waited = match this.limit {
             Limit::Sleep(sleep) => Pin::new(sleep).poll(cx),
-            Limit::Duration(duration) => {
+            limit @ &mut Limit::Duration(duration) => {
                 let now = Instant::now();
-                let mut sleep = sleep_until(now + *duration);
-                let waited = sleep.poll_at(now, cx.waker());
-                *this.limit = Limit::Sleep(sleep);
-                waited
+                limit.begin(now + duration).poll_at(now, cx.waker())
             }
         };
         waited.map(|()| Err(Elapsed(())))

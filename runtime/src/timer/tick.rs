@@ -71,6 +71,15 @@ impl Tick {
         }
     }
 
+    /// Whether it is not after `deadline`, and before it by no more than 1/128 of the time that is left at `now`; by nothing where
+    /// less than a second is left.
+    #[inline]
+    pub(crate) fn is_shortly_before(self, deadline: Self, now: Self) -> bool {
+        let left = deadline.0.saturating_sub(now.0);
+        let margin = if left < FAR { 0 } else { left / SLACK_FRACTION };
+        self <= deadline && deadline.0 - self.0 <= margin
+    }
+
     fn saturating(ticks: u128) -> Self {
         u64::try_from(ticks).map_or(Self::NEVER, Self)
     }
@@ -86,6 +95,9 @@ const SLACK_FRACTION: u64 = 128;
 
 /// … and by less than so many ticks. A thread that wakes a thousand times a second is not helped by fewer.
 const SLACK_MAX: u64 = 1 << 10;
+
+/// About a second.
+const FAR: u64 = TICKS_PER_2_S / 2;
 
 #[cfg(all(test, not(loom)))]
 mod tests {
@@ -140,6 +152,22 @@ mod tests {
             Tick(5),
             "a deadline that has passed"
         );
+    }
+
+    #[test]
+    fn shortly_before_is_within_a_128th_and_never_after() {
+        let now = Tick(1 << 40);
+        let minute = now.plus(60 * FAR);
+        assert!(minute.is_shortly_before(minute, now));
+        assert!(minute.minus(60 * FAR / 128).is_shortly_before(minute, now));
+        assert!(!(minute.minus(60 * FAR / 128 + 1)).is_shortly_before(minute, now));
+        assert!(!minute.plus(1).is_shortly_before(minute, now));
+        let soon = now.plus(FAR - 1);
+        assert!(soon.is_shortly_before(soon, now));
+        assert!(!soon.minus(1).is_shortly_before(soon, now));
+        assert!(Tick::NEVER.is_shortly_before(Tick::NEVER, now));
+        assert!(!minute.is_shortly_before(Tick::NEVER, now));
+        assert!(!Tick::NEVER.is_shortly_before(minute, now));
     }
 
     #[test]

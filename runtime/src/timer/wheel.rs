@@ -116,6 +116,12 @@ impl<T> Wheel<T> {
         Some(&mut self.find(key)?.value)
     }
 
+    /// When it fires, unless it has fired or was taken back.
+    #[inline]
+    pub(crate) fn deadline(&mut self, key: TimerKey) -> Option<Tick> {
+        Some(self.find(key)?.deadline)
+    }
+
     /// Gives a timer another deadline, as if it were set anew; its key stays valid. `false` if it has fired or was taken back.
     #[inline]
     pub(crate) fn reset(&mut self, key: TimerKey, deadline: Tick) -> bool {
