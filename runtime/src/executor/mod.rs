@@ -103,7 +103,7 @@ mod worker;
 mod yield_now;
 
 #[cfg(all(test, loom))]
-mod models;
+pub(crate) mod models;
 
 use std::panic::Location;
 

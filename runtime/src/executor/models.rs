@@ -31,6 +31,7 @@ use loom::thread::{self, JoinHandle as ThreadHandle};
 use super::block_on::MainWaker;
 use super::builder::Threads;
 use super::clock::Clock;
+use super::context::{self, Context as Place, Entered};
 use super::core::Core;
 use super::idle::{Idle, Parker};
 use super::in_place::Lease;
@@ -947,13 +948,13 @@ fn a_timer_armed_as_the_runtime_ends_is_woken_for_or_refused() {
 
 /// The timers of core 0. Moments are seconds after the model's begin.
 #[derive(Clone)]
-struct ModelTimers {
+pub(crate) struct ModelTimers {
     home: Arc<Home>,
     begin: Duration,
 }
 
 impl ModelTimers {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             home: home(&runtime(1).0, 0),
             begin: clock::now(),
@@ -986,7 +987,7 @@ impl ModelTimers {
         count
     }
 
-    fn fire_elsewhere(&self, second: u32) -> ThreadHandle<usize> {
+    pub(crate) fn fire_elsewhere(&self, second: u32) -> ThreadHandle<usize> {
         let timers = self.clone();
         thread::spawn(move || timers.fire(second))
     }
@@ -1009,21 +1010,34 @@ impl ModelTimers {
         assert_eq!(self.fire(second), 1);
     }
 
-    fn at(&self, second: u32) -> Duration {
+    /// The thread is in the runtime's context, but no worker of it, until the guard is dropped.
+    pub(crate) fn enter(&self) -> Entered {
+        context::enter(Place::Guest(self.home.clone()).into())
+    }
+
+    /// How many are due at `second`, which are not woken.
+    pub(crate) fn due_count(&self, second: u32) -> usize {
+        let mut due = Vec::new();
+        let now = self.at(second) + SECOND / 2; // timers have slack
+        self.remote().timers.fire(now, &mut due);
+        due.len()
+    }
+
+    pub(crate) fn at(&self, second: u32) -> Duration {
         self.begin + SECOND * second
     }
 }
 
 /// Somebody who waits, and counts how often they are woken.
 #[derive(Clone, Default)]
-struct Wakes(Arc<CountWakes>);
+pub(crate) struct Wakes(Arc<CountWakes>);
 
 impl Wakes {
-    fn waker(&self) -> Waker {
+    pub(crate) fn waker(&self) -> Waker {
         self.0.clone().into()
     }
 
-    fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.0.0.load(SeqCst)
     }
 

@@ -2,20 +2,28 @@
 //!
 //! The moment is a word. A timer is armed when somebody first has to wait, and stays armed from one operation to the next. A
 //! moment that is put off leaves it where it is; when it fires too soon, it is armed again for the moment that holds then.
-//! So to put a deadline off with each message costs one write to a word, and a timer operation per duration.
+//! So to put a deadline off with each message costs one write to a word, to wait costs two loads, and there is a timer operation
+//! per duration.
 //!
 //! | who | does, in this order |
 //! |---|---|
-//! | a task that waits | leaves its waker at the source; reads the moment; sees to it that the timer is not armed for later |
-//! | who sets an earlier moment | writes the moment; wakes who waits at the source, who then waits anew |
-//! | the timer | takes itself out; reads the moment; wakes who waits if it has come, and otherwise arms itself again |
+//! | a task that waits | leaves its waker at the source; reads the moment; reads for when the timer is armed; if that is later, sets it |
+//! | who sets an earlier moment | swaps the moment; wakes who waits at the source, who then waits anew |
+//! | the timer | says that it is not armed; reads the moment, by a read-modify-write; wakes who waits if it has come, and otherwise arms itself again |
 //!
-//! The first two meet at the lock of the source's waiters, the first and the last at [`Deadline::timer`], so whoever comes
-//! second sees what the other did: nobody waits past the moment. Before there is a source, they meet at the lock under which
-//! it comes to be.
+//! Each two of them meet at a place where whoever comes second sees what the other did before, so nobody waits past the moment:
+//!
+//! * who waits and who sets: at the lock of the source's waiters; before there is a source, at the lock under which it comes to be
+//! * who waits and the timer: there too if it wakes, and at [`Deadline::timer`] if either of them arms
+//! * who sets and the timer: at the word of the moment. If the timer comes second, it reads the earlier moment. If it comes first,
+//!   who set the moment knows that the timer was not armed, or for when it was since, and who waits for that moment knows it too.
+//!
+//! Measured with 64 connections: a deadline that is put off with each read adds 30 to 40 ns, of which 25 are the caller's look at
+//! the clock; with the lock at each wait it was 35 to 48.
 //!
 //! Rejected: *a bit in the readiness word for "timed out"*. The moment says it already, and a bit would have to be taken away
-//! again when the deadline moves.
+//! again when the deadline moves. Also *a plain store where the moment moves later*: two threads may set it at once, and the one
+//! that comes last may take back what the other has put off, without knowing that somebody is to be woken for it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -26,7 +34,7 @@ use crate::executor::{self, Timer};
 use crate::reactor::{Direction, Source};
 use crate::util::sync::atomic::{
     AtomicU64,
-    Ordering::{AcqRel, Acquire},
+    Ordering::{AcqRel, Acquire, Relaxed, Release},
 };
 use crate::util::sync::{Mutex, OnceLock};
 use crate::util::wake::wake_all;
@@ -63,15 +71,11 @@ pub(crate) struct Deadline {
     direction: Direction,
     /// Nanoseconds since the clock's zero; [`NEVER`] if there is none.
     moment: AtomicU64,
-    timer: Mutex<Option<Armed>>,
+    /// For what moment the timer is armed; [`NEVER`] if it is not. Written under the lock of `timer`.
+    armed_for: AtomicU64,
+    timer: Mutex<Option<Timer>>,
     /// Where those wait whom the timer wakes. Set before it is first armed.
     source: OnceLock<Arc<Source>>,
-}
-
-#[derive(Debug)]
-struct Armed {
-    timer: Timer,
-    moment: u64,
 }
 
 impl Deadline {
@@ -79,6 +83,7 @@ impl Deadline {
         Self {
             direction,
             moment: AtomicU64::new(NEVER),
+            armed_for: AtomicU64::new(NEVER),
             timer: Mutex::new(None),
             source: OnceLock::new(),
         }
@@ -122,26 +127,30 @@ impl Deadline {
         if nanoseconds(executor::now_before(Duration::from_nanos(moment))) >= moment {
             return Poll::Ready(());
         }
-        self.arm(moment, source);
+        if self.armed_for.load(Acquire) > moment {
+            self.arm(moment, source);
+        }
         Poll::Pending
     }
 
     /// Sees to it that the timer fires at `moment` or before.
+    #[cold]
     fn arm(self: &Arc<Self>, moment: u64, source: &Arc<Source>) {
         let mut timer = self.timer.lock();
         let at = Duration::from_nanos(moment);
-        match &mut *timer {
-            Some(armed) if armed.moment <= moment => {}
-            Some(armed) => {
-                armed.moment = moment;
-                let _ = armed.timer.reset(at, executor::now()); // if it has fired, it is about to look at the moment
+        match &*timer {
+            Some(_) if self.armed_for.load(Relaxed) <= moment => return, // somebody else was faster
+            Some(timer) => {
+                let _ = timer.reset(at, executor::now()); // if it has fired, it is about to look at the moment
             }
             None => {
                 let _ = self.source.get_or_init(|| source.clone());
-                // Without a runtime left there is nothing to arm; the wait at the source ends with an error.
-                *timer = Timer::arm(at, executor::now(), &self.waker(), "a deadline")
-                    .map(|timer| Armed { timer, moment });
+                *timer = Timer::arm(at, executor::now(), &self.waker(), "a deadline");
             }
+        }
+        // Without a runtime left there is nothing to arm; the wait at the source ends with an error.
+        if timer.is_some() {
+            self.armed_for.store(moment, Release);
         }
     }
 
@@ -150,18 +159,19 @@ impl Deadline {
         let fired; // declared first: not dropped under the lock
         let mut timer = self.timer.lock();
         fired = timer.take();
-        let (moment, now) = (self.moment.load(Acquire), executor::now());
+        self.armed_for.store(NEVER, Relaxed); // goes with the next
+        let moment = self.moment.fetch_add(0, AcqRel);
+        let now = executor::now();
         let has_come = nanoseconds(now) >= moment;
         if let Some(fired) = &fired
             && moment != NEVER
             && !has_come
         {
-            *timer = (fired.timer)
-                .arm_again(Duration::from_nanos(moment), now, self.waker())
-                .map(|timer| Armed { timer, moment });
+            *timer = fired.arm_again(Duration::from_nanos(moment), now, self.waker());
             if timer.is_none() {
                 return true; // its runtime has ended: whoever waits in another one arms it there
             }
+            self.armed_for.store(moment, Release);
         }
         has_come
     }

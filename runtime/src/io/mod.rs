@@ -19,6 +19,9 @@ mod idle;
 mod pipes;
 mod wait;
 
+#[cfg(all(test, loom))]
+mod models;
+
 pub use self::async_fd::AsyncFd;
 pub(crate) use self::async_fd::Try;
 pub(crate) use self::copy::{AtEnd, Transfer, both};
