@@ -208,13 +208,31 @@ pub fn confine(command: &mut Command, cpu: Option<usize>) {
         // SAFETY: the option takes an integer and no pointer.
         check(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) })?;
         if let Some(set) = &cpus {
-            // SAFETY: `set` is a valid set of the size that is passed.
-            check(unsafe { libc::sched_setaffinity(0, size_of_val(set), set) })?;
+            stay_on(set)?;
         }
         Ok(())
     };
     // SAFETY: between fork and exec the closure makes two system calls; it neither allocates nor takes a lock.
     unsafe { command.pre_exec(before_exec) };
+}
+
+/// Has the calling thread run on one CPU only.
+pub fn confine_thread(cpu: usize) -> io::Result<()> {
+    stay_on(&set_of(cpu))
+}
+
+fn set_of(cpu: usize) -> libc::cpu_set_t {
+    // SAFETY: an all-zero cpu_set_t is the empty set.
+    let mut set: libc::cpu_set_t = unsafe { mem::zeroed() };
+    // SAFETY: `set` is a valid set; the index is checked against its size by `CPU_SET`.
+    unsafe { libc::CPU_SET(cpu, &mut set) };
+    set
+}
+
+fn stay_on(set: &libc::cpu_set_t) -> io::Result<()> {
+    // SAFETY: `set` is a valid set of the size that is passed.
+    check(unsafe { libc::sched_setaffinity(0, size_of_val(set), set) })?;
+    Ok(())
 }
 
 /// The CPUs on which this process may run.

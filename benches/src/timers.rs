@@ -54,7 +54,7 @@ pub enum Case {
         boxed: bool,
         /// Whether the driver sleeps for a timer that is earlier; otherwise each is the earliest, and tokio wakes its driver for it.
         earlier: bool,
-        /// How many tasks do it at once, on a worker each.
+        /// How many tasks do it at once, on a worker and a CPU each.
         tasks: usize,
         /// For how long.
         seconds: f64,

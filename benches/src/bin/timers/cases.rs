@@ -29,7 +29,7 @@ pub(crate) fn figures<R: Runtime>(workers: usize, case: Case) -> Result<Vec<f64>
                 earlier,
                 tasks,
                 seconds,
-            } => vec![arm_and_drop::<R>(boxed, earlier, tasks, seconds).await],
+            } => vec![arm_and_drop::<R>(boxed, earlier, tasks, seconds).await?],
             Case::LimitedReads { seconds } => limited_reads::<R>(seconds).await?,
             Case::PutOff { seconds } => vec![R::spawn(put_off::<R>(seconds)).await],
         })
@@ -80,7 +80,12 @@ async fn staggered<R: Runtime>(seconds: f64) -> Result<Vec<f64>> {
     ])
 }
 
-async fn arm_and_drop<R: Runtime>(boxed: bool, earlier: bool, tasks: usize, seconds: f64) -> f64 {
+async fn arm_and_drop<R: Runtime>(
+    boxed: bool,
+    earlier: bool,
+    tasks: usize,
+    seconds: f64,
+) -> Result<f64> {
     let mut before = pin!(R::sleep(FAR));
     if earlier {
         poll_once(before.as_mut()).await;
@@ -88,10 +93,13 @@ async fn arm_and_drop<R: Runtime>(boxed: bool, earlier: bool, tasks: usize, seco
     }
     let together = Arc::new(Barrier::new(tasks));
     let mut all = Vec::new();
-    for _ in 0..tasks {
+    let cpus = sys::allowed_cpus()?;
+    for number in 0..tasks {
         let together = together.clone();
+        let cpu = cpus[number % cpus.len()];
         all.push(R::spawn(async move {
             together.wait(); // it blocks its worker, so that no other task comes to run there
+            sys::confine_thread(cpu).expect("one of the allowed CPUs"); // or they may share one
             match boxed {
                 true => {
                     each(seconds, |cx| {
@@ -112,7 +120,7 @@ async fn arm_and_drop<R: Runtime>(boxed: bool, earlier: bool, tasks: usize, seco
     for task in all {
         sum += task.await;
     }
-    sum / tasks as f64
+    Ok(sum / tasks as f64)
 }
 
 async fn put_off<R: Runtime>(seconds: f64) -> f64 {
