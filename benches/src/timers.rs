@@ -54,7 +54,7 @@ pub enum Case {
         boxed: bool,
         /// Whether the driver sleeps for a timer that is earlier; otherwise each is the earliest, and tokio wakes its driver for it.
         earlier: bool,
-        /// How many tasks do it at once, on a worker and a CPU each.
+        /// How many tasks do it at once, on a worker and a CPU each. With one worker, each has a runtime of its own.
         tasks: usize,
         /// For how long.
         seconds: f64,
@@ -73,6 +73,12 @@ pub enum Case {
 }
 
 impl Plan {
+    /// Whether one thread makes the measurement.
+    pub fn has_one_thread(&self) -> bool {
+        let has_one_task = !matches!(self.case, Case::ArmAndDrop { tasks: 2.., .. });
+        self.workers == 1 && has_one_task
+    }
+
     /// Has `program` make the measurement, on one CPU if one is named.
     pub fn run(&self, program: &Path, cpu: Option<usize>) -> Result<Vec<f64>> {
         let mut command = Command::new(program);

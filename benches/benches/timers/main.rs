@@ -6,6 +6,8 @@
 //!   current-thread runtime, with two its multi-thread runtime.
 //! - Figures are medians over interleaved rounds, *ratios* medians of the ratio within a round. Only ratios of one run mean
 //!   something; the absolute numbers are this machine's, today.
+//! - Two threads that arm timers at once, each on a CPU of its own, are compared with two that have a runtime each, *apart*: what
+//!   those are slower than one alone is the machine's, whose CPUs may share a core.
 //! - *Late* is how much longer than asked for a sleep took, measured around its `await`: the timer, the system's waking of the
 //!   thread, and the poll of the future.
 

@@ -35,7 +35,7 @@ impl Rounds {
             for turn in 0..plans.len() {
                 let position = (round + turn) % plans.len();
                 let plan = plans[position];
-                let cpu = (plan.workers == 1).then_some(self.cpu);
+                let cpu = plan.has_one_thread().then_some(self.cpu);
                 let figures = plan.run(Path::new(env!("CARGO_BIN_EXE_timers")), cpu)?;
                 all[position].0.push(figures);
             }

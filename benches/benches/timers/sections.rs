@@ -103,7 +103,7 @@ fn arm_and_drop(rounds: &Rounds) -> Result<Table> {
         "ours",
         "tokio",
         "÷ tokio",
-        "÷ ours from one",
+        "÷ ours apart",
     ]);
     let seconds = if rounds.quick { 0.1 } else { 0.3 };
     for (boxed, earlier) in [(true, false), (true, true), (false, false), (false, true)] {
@@ -120,7 +120,7 @@ fn arm_and_drop(rounds: &Rounds) -> Result<Table> {
                 case,
             }
         };
-        let setups = [(1, 1), (2, 1), (2, 2)];
+        let setups = [(1, 1), (2, 1), (1, 2), (2, 2)];
         let plans: Vec<_> = setups
             .into_iter()
             .flat_map(|(workers, tasks)| {
@@ -128,7 +128,7 @@ fn arm_and_drop(rounds: &Rounds) -> Result<Table> {
             })
             .collect();
         let all = rounds.run(&plans)?;
-        let from_one = &all[2]; // of the same two workers
+        let apart = &all[4]; // two runtimes with a worker each, at once
         for ((workers, threads), series) in setups.into_iter().zip(all.chunks(2)) {
             let [ours, tokio] = series else {
                 unreachable!("two runtimes")
@@ -143,14 +143,17 @@ fn arm_and_drop(rounds: &Rounds) -> Result<Table> {
                         "the earliest"
                     }
                 ),
-                workers.to_string(),
+                match (workers, threads) {
+                    (1, 2) => "1 each".to_owned(),
+                    _ => workers.to_string(),
+                },
                 threads.to_string(),
                 format!("{:.1}", ours.median(0)),
                 format!("{:.1}", tokio.median(0)),
                 format!("{:.3}", ours.ratio(0, tokio)),
-                match threads {
+                match workers.min(threads) {
                     1 => String::new(),
-                    _ => format!("{:.3}", ours.ratio(0, from_one)),
+                    _ => format!("{:.3}", ours.ratio(0, apart)),
                 },
             ]);
         }

@@ -7,6 +7,7 @@ use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Barrier, Mutex};
 use std::task::{Context, Poll, Waker};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use wakeful_benches::cli::Result;
@@ -18,18 +19,29 @@ use crate::runtime::Runtime;
 
 /// Makes a measurement. What the figures mean is said at the case.
 pub(crate) fn figures<R: Runtime>(workers: usize, case: Case) -> Result<Vec<f64>> {
+    if let Case::ArmAndDrop {
+        boxed,
+        earlier,
+        tasks,
+        seconds,
+    } = case
+    {
+        let arming = Arming {
+            boxed,
+            earlier,
+            seconds,
+            together: Arc::new(Barrier::new(tasks)),
+        };
+        let cpus = sys::allowed_cpus()?.into_iter().cycle().take(tasks);
+        return Ok(vec![arm_and_drop::<R>(workers, cpus.collect(), arming)?]);
+    }
     R::run(workers, async {
         Ok(match case {
             Case::Late { duration_us, count } => {
                 late::<R>(Duration::from_micros(duration_us), count).await
             }
             Case::Staggered { seconds } => staggered::<R>(seconds).await?,
-            Case::ArmAndDrop {
-                boxed,
-                earlier,
-                tasks,
-                seconds,
-            } => vec![arm_and_drop::<R>(boxed, earlier, tasks, seconds).await?],
+            Case::ArmAndDrop { .. } => unreachable!("made above"),
             Case::LimitedReads { seconds } => limited_reads::<R>(seconds).await?,
             Case::PutOff { seconds } => vec![R::spawn(put_off::<R>(seconds)).await],
         })
@@ -80,35 +92,54 @@ async fn staggered<R: Runtime>(seconds: f64) -> Result<Vec<f64>> {
     ])
 }
 
-async fn arm_and_drop<R: Runtime>(
+/// What each of the tasks does that arm and drop timers.
+#[derive(Clone)]
+struct Arming {
     boxed: bool,
     earlier: bool,
-    tasks: usize,
     seconds: f64,
-) -> Result<f64> {
+    together: Arc<Barrier>,
+}
+
+/// A task on each of `cpus`: of one runtime with so many workers, or if that is one, of one each.
+fn arm_and_drop<R: Runtime>(workers: usize, cpus: Vec<usize>, arming: Arming) -> Result<f64> {
+    let tasks = cpus.len() as f64;
+    if workers > 1 {
+        return Ok(R::run(workers, arm_and_drop_on::<R>(cpus, arming))? / tasks);
+    }
+    let run = |cpu| {
+        let arming = arming.clone();
+        thread::spawn(move || {
+            R::run(1, arm_and_drop_on::<R>(vec![cpu], arming)).expect("a runtime")
+        })
+    };
+    let threads: Vec<_> = cpus.into_iter().map(run).collect();
+    let times = threads.into_iter().map(|thread| thread.join());
+    Ok(times.map(|time| time.expect("no case panics")).sum::<f64>() / tasks)
+}
+
+/// What an operation takes, summed over the tasks.
+async fn arm_and_drop_on<R: Runtime>(cpus: Vec<usize>, arming: Arming) -> f64 {
     let mut before = pin!(R::sleep(FAR));
-    if earlier {
+    if arming.earlier {
         poll_once(before.as_mut()).await;
         R::sleep(Duration::from_millis(20)).await; // the driver sleeps, and then knows of what comes next
     }
-    let together = Arc::new(Barrier::new(tasks));
     let mut all = Vec::new();
-    let cpus = sys::allowed_cpus()?;
-    for number in 0..tasks {
-        let together = together.clone();
-        let cpu = cpus[number % cpus.len()];
+    for cpu in cpus {
+        let arming = arming.clone();
         all.push(R::spawn(async move {
-            together.wait(); // it blocks its worker, so that no other task comes to run there
+            arming.together.wait(); // it blocks its worker, so that no other task comes to run there
             sys::confine_thread(cpu).expect("one of the allowed CPUs"); // or they may share one
-            match boxed {
+            match arming.boxed {
                 true => {
-                    each(seconds, |cx| {
+                    each(arming.seconds, |cx| {
                         let _ = Box::pin(R::sleep(FAR * 2)).as_mut().poll(cx);
                     })
                     .await
                 }
                 false => {
-                    each(seconds, |cx| {
+                    each(arming.seconds, |cx| {
                         let _ = pin!(R::sleep(FAR * 2)).poll(cx);
                     })
                     .await
@@ -120,7 +151,7 @@ async fn arm_and_drop<R: Runtime>(
     for task in all {
         sum += task.await;
     }
-    Ok(sum / tasks as f64)
+    sum
 }
 
 async fn put_off<R: Runtime>(seconds: f64) -> f64 {
