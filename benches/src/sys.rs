@@ -185,22 +185,6 @@ pub fn set_backlog(listener: &TcpListener, backlog: i32) -> io::Result<()> {
     Ok(())
 }
 
-/// Has this thread run on one CPU only.
-pub fn confine_this_thread(cpu: usize) -> io::Result<()> {
-    let set = set_of(cpu);
-    // SAFETY: `set` is a valid set of the size that is passed.
-    check(unsafe { libc::sched_setaffinity(0, size_of_val(&set), &set) })?;
-    Ok(())
-}
-
-fn set_of(cpu: usize) -> libc::cpu_set_t {
-    // SAFETY: an all-zero cpu_set_t is the empty set.
-    let mut set: libc::cpu_set_t = unsafe { mem::zeroed() };
-    // SAFETY: `set` is a valid set; the index is checked against its size by `CPU_SET`.
-    unsafe { libc::CPU_SET(cpu, &mut set) };
-    set
-}
-
 /// Makes a child that dies with the thread that starts it, and that runs on one CPU only if one is named.
 pub fn confine(command: &mut Command, cpu: Option<usize>) {
     let cpus = cpu.map(set_of);
