@@ -343,9 +343,9 @@ struct Waiters {
     home: Option<Home>,
     /// Who waited here last, if that was on the thread of another reactor, and how many times in a row.
     visitor: u16,
-    visits: u16,
+    visits: u8,
     /// How many futures were dropped that waited for room; comes round.
-    writers_given_up: u16,
+    writers_given_up: u8,
 }
 
 #[derive(Debug)]
@@ -477,7 +477,7 @@ const COLLECTED: u32 = 1 << 24;
 /// wakes a task on another worker an eventfd write and that worker's wake-up. With 16, two workers that stole from each
 /// other dragged every tenth source to and fro.
 /// One under loom, so that a model reaches the move.
-const VISITS_TO_MOVE: u16 = if cfg!(loom) { 1 } else { 64 };
+const VISITS_TO_MOVE: u8 = if cfg!(loom) { 1 } else { 64 };
 
 #[cfg(all(test, not(loom)))]
 mod tests {
