@@ -1,7 +1,7 @@
 //! A server as a process of its own: the `echo` binary, or an example.
 
 use std::env;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
@@ -58,7 +58,7 @@ impl RunningServer {
     /// If it does not say so.
     pub fn start(command: &mut Command) -> Self {
         let mut child = command
-            .stdin(Stdio::null())
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .expect("the server starts");
@@ -96,6 +96,17 @@ impl RunningServer {
             status.is_some()
         });
         status.expect("waited for")
+    }
+
+    /// Writes to its standard input.
+    ///
+    /// # Panics
+    ///
+    /// If it has closed that.
+    #[track_caller]
+    pub fn type_in(&mut self, text: &str) {
+        let stdin = self.child.stdin.as_mut().expect("it is piped");
+        stdin.write_all(text.as_bytes()).unwrap();
     }
 
     /// What it printed when it was ready.

@@ -23,6 +23,7 @@ use wakeful_tests::{Bytes, eventually, tls, within};
 
 /// Those of UDP and of Unix sockets are run by `udp.rs` and `unix.rs`, `hello` by `macros.rs` too.
 const EXAMPLES: &[&str] = &[
+    "chat",
     "heartbeat",
     "hello",
     "metrics",
@@ -31,7 +32,7 @@ const EXAMPLES: &[&str] = &[
     "unix_echo",
     "watcher",
 ];
-const ECOSYSTEM_EXAMPLES: &[&str] = &["chat", "http", "tls", "websocket"];
+const ECOSYSTEM_EXAMPLES: &[&str] = &["http", "tls", "websocket"];
 
 #[test]
 fn every_example_is_known_here_and_says_how_to_run_it() {
@@ -59,7 +60,7 @@ fn every_example_is_known_here_and_says_how_to_run_it() {
 
 #[test]
 fn chat_brings_every_line_to_everybody() {
-    let server = start(ecosystem_example("chat"), &[]);
+    let server = start(example("chat"), &[]);
     let mut clients = Vec::new();
     for count in 1..=3 {
         clients.push(Line::connect(&server));
@@ -84,30 +85,68 @@ fn chat_brings_every_line_to_everybody() {
 }
 
 #[test]
+fn chat_brings_to_everybody_what_a_thread_announces() {
+    let mut server = start(example("chat"), &[]);
+    let mut first = Line::connect(&server);
+    assert_eq!(first.read(), format!("* {} has come", first.local()));
+    let mut second = Line::connect(&server);
+    let name = second.local();
+    for client in [&mut first, &mut second] {
+        assert_eq!(client.read(), format!("* {name} has come"));
+    }
+    server.type_in("the doors close\n");
+    for client in [&mut first, &mut second] {
+        assert_eq!(client.read(), "* the doors close");
+    }
+}
+
+#[test]
 fn chat_gives_who_says_no_more_the_end_of_the_stream() {
-    let server = start(ecosystem_example("chat"), &[]);
+    let server = start(example("chat"), &[]);
     let mut client = Line::connect(&server);
     let name = client.local();
-    client.write("an unfinished line");
+    client.write("good bye\n");
     client.stream.shutdown(Shutdown::Write).unwrap();
     assert_eq!(client.read(), format!("* {name} has come"));
-    assert_eq!(client.read(), format!("{name}: an unfinished line"));
+    assert_eq!(client.read(), format!("{name}: good bye"));
     assert_eq!(client.read(), "");
 }
 
 #[test]
-fn chat_goes_on_for_the_others_when_somebody_does_not_read() {
-    let server = start(ecosystem_example("chat"), &[]);
+fn chat_ends_at_a_signal_and_tells_everybody() {
+    let mut server = start(example("chat"), &[]);
+    let mut client = Line::connect(&server);
+    assert_eq!(client.read(), format!("* {} has come", client.local()));
+    server.process.signal(libc::SIGINT);
+    assert_eq!(client.read(), "");
+    assert_eq!(server.ended().code(), Some(0));
+}
+
+#[test]
+fn chat_goes_on_for_the_others_and_parts_from_who_does_not_read() {
+    let server = start(example("chat"), &[]);
     let mut silent = Line::connect(&server);
-    assert_eq!(silent.read(), format!("* {} has come", silent.local())); // and that is all that it reads
+    let name_of_silent = silent.local();
+    assert_eq!(silent.read(), format!("* {name_of_silent} has come")); // and that is all that it reads
     let mut client = Line::connect(&server);
     let name = client.local();
     assert_eq!(client.read(), format!("* {name} has come"));
-    let text = "x".repeat(1000);
-    for _ in 0..10_000 {
-        client.write(&format!("{text}\n")); // 10 MB: more than the system's buffers for the silent one
-        assert_eq!(client.read(), format!("{name}: {text}"));
+    let (text, farewell) = ("x".repeat(1000), format!("* {name_of_silent} has left"));
+    let (mut is_alone, mut sent_count) = (false, 0);
+    while !is_alone {
+        // 100 MB: more than the system's buffers for the silent one.
+        assert!(sent_count < 100_000, "it is still in the room");
+        sent_count += 1;
+        client.write(&format!("{text}\n"));
+        let mut line = client.read();
+        if line == farewell {
+            is_alone = true;
+            line = client.read();
+        }
+        assert_eq!(line, format!("{name}: {text}"));
     }
+    // What the system had taken for it, and then the end or a reset.
+    let _ = silent.reader.read_to_end(&mut Vec::new());
 }
 
 #[test]
