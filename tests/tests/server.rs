@@ -5,7 +5,7 @@
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::future::{Future, pending};
+use std::future::{Future, Ready, pending};
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::os::linux::net::SocketAddrExt;
@@ -220,6 +220,39 @@ fn a_handler_that_panics_or_fails_ends_its_connection_and_no_other() {
             assert_eq!((report.accepted, report.done), (count, 7 * tenth));
             assert_eq!((report.panicked, report.failed), (2 * tenth, tenth));
         });
+    });
+}
+
+#[test]
+fn a_handler_whose_output_panics_as_it_is_dropped_has_panicked() {
+    on_workers([1, 2], |runtime| {
+        runtime.block_on(async {
+            let (listener, address) = tcp();
+            let handler = |_: TcpStream, _| async { io::Result::<PanicsInDrop>::Ok(PanicsInDrop) };
+            let server = Server::new().listen(listener, handler);
+            let client = async {
+                let client = TcpStream::connect(address).await.unwrap();
+                assert_eq!(client.read(&mut [0]).await.unwrap(), 0);
+            };
+            let report = server.run_until(client).await.unwrap();
+            assert_eq!((report.panicked, report.done), (1, 0), "{report}");
+        });
+    });
+}
+
+#[test]
+fn a_handler_that_panics_as_it_is_cut_off_is_aborted_and_gives_its_place_up() {
+    in_virtual_time(async {
+        let (listener, name) = unix();
+        let handler = |_stream: UnixStream, _| async {
+            let _kept = PanicsInDrop;
+            pending::<()>().await;
+        };
+        let server = Server::new().listen(listener, handler).grace(SECOND);
+        let client = UnixStream::connect_addr(&name).await.unwrap();
+        let report = server.run_until(sleep(SECOND)).await.unwrap();
+        assert_eq!((report.aborted, report.active()), (1, 0), "{report}");
+        drop(client);
     });
 }
 
@@ -587,6 +620,22 @@ fn a_worker_whose_handler_cannot_be_made_leaves_the_connections_to_the_others() 
 }
 
 #[test]
+fn a_server_whose_handler_no_worker_can_make_ends_with_an_error() {
+    on_workers([1, 2, 4], |runtime| {
+        runtime.block_on(async {
+            let (listener, address) = tcp();
+            let make = || -> fn(TcpStream, Connection) -> Ready<()> { quiet_panic() };
+            let server = wakeful::spawn(Server::new().listen_pinned(listener, make).run());
+            while visit(address).await.is_err() && !server.is_finished() {
+                yield_now().await;
+            }
+            let error = server.await.unwrap().unwrap_err();
+            assert!(error.to_string().contains("no worker"), "{error}");
+        });
+    });
+}
+
+#[test]
 fn each_worker_can_have_a_listener() {
     on_workers([1, 2, 4], |runtime| {
         runtime.block_on(async {
@@ -740,6 +789,14 @@ fn in_virtual_time(future: impl Future<Output = ()> + Send + 'static) {
         let runtime = Builder::new().virtual_time(true).build().unwrap();
         runtime.block_on(future);
     });
+}
+
+struct PanicsInDrop;
+
+impl Drop for PanicsInDrop {
+    fn drop(&mut self) {
+        quiet_panic();
+    }
 }
 
 /// Without a message on the way.

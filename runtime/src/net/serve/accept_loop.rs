@@ -31,7 +31,7 @@ use crate::time::{Instant, timeout};
 ///
 /// # Errors
 ///
-/// What keeps it from accepting for good.
+/// What keeps it from accepting, or from serving, for good.
 pub(super) async fn accept_loop<L: Listener>(
     listener: &L,
     house: &House,
@@ -47,7 +47,7 @@ pub(super) async fn accept_loop<L: Listener>(
             Ok((stream, address)) => {
                 pause = Pause::default();
                 if greet::<L>(&mut place, &stream, &address, house) {
-                    start(stream, place);
+                    start(stream, place)?;
                 }
                 continue;
             }

@@ -1,6 +1,7 @@
 //! The task of a connection: the handler's future, and what its handler is given.
 
 use std::fmt;
+use std::io;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -141,10 +142,10 @@ impl<T, E> Outcome for Result<T, E> {
     }
 }
 
-/// Begins to serve the connection that has taken a place.
-pub(super) trait Start<S>: FnMut(S, Place) {}
+/// Begins to serve the connection that has taken a place. An error says that it can serve nobody any more.
+pub(super) trait Start<S>: FnMut(S, Place) -> io::Result<()> {}
 
-impl<S, B: FnMut(S, Place)> Start<S> for B {}
+impl<S, B: FnMut(S, Place) -> io::Result<()>> Start<S> for B {}
 
 /// Gives each connection a task that any worker may run.
 pub(super) fn spawning<S, H, F>(mut handler: H) -> impl Start<S>
@@ -156,6 +157,7 @@ where
         if let Some(served) = serve(&mut handler, stream, place) {
             drop(spawn(served));
         }
+        Ok(())
     }
 }
 
@@ -202,16 +204,15 @@ impl<F: Future<Output: Outcome>> Future for Served<F> {
             return Poll::Ready(()); // what it serves is dropped now
         }
         let unless_it_returns = Panicking(this.place);
-        let polled = this.handler.poll(cx);
+        // The outcome is dropped here: that is the handler's code too.
+        let polled = this.handler.poll(cx).map(|outcome| outcome.is_well());
         mem::forget(unless_it_returns);
-        let Poll::Ready(outcome) = polled else {
-            return Poll::Pending;
-        };
-        this.place.fate = match outcome.is_well() {
-            true => Fate::Done,
-            false => Fate::Failed,
-        };
-        Poll::Ready(())
+        polled.map(|is_well| {
+            this.place.fate = match is_well {
+                true => Fate::Done,
+                false => Fate::Failed,
+            }
+        })
     }
 }
 

@@ -163,7 +163,7 @@ impl Server {
     ///
     /// Their futures stay on that worker, for better (they may share what is not `Send`) and for worse (no other worker helps).
     /// They belong to its thread: on worker 0 that may be one that is in `block_on`, see
-    /// [`Handle::spawn_pinned`](crate::Handle::spawn_pinned).
+    /// [`Handle::spawn_pinned`](crate::Handle::spawn_pinned). A worker on which `make` has panicked gets no connections.
     ///
     /// # Examples
     ///
@@ -197,7 +197,7 @@ impl Server {
             let house = house.clone();
             let mut hosts = pinned::Hosts::open(make);
             loops.spawn(async move {
-                let mut start = |stream, connection| hosts.send(stream, connection);
+                let mut start = |stream, place| hosts.send(stream, place);
                 accept_loop(&listener, &house, &mut start).await
             });
             Ok(())

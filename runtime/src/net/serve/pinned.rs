@@ -5,7 +5,7 @@
 //! accept loop is itself a pinned task with a handler.
 //!
 //! An inbox is closed by whichever end goes first: without senders the host takes what is left and ends; without a host,
-//! because making its handler has panicked or the runtime ends, what is sent goes to the others, and is dropped if there are none.
+//! because making its handler has panicked or the runtime ends, what is sent goes to the others; if there are none, the server ends.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -53,15 +53,23 @@ impl<S: Send + 'static> Hosts<S> {
     }
 
     /// Has a connection served by the host that has the fewest.
-    pub(super) fn send(&mut self, stream: S, place: Place) {
+    ///
+    /// # Errors
+    ///
+    /// If there is no host any more.
+    pub(super) fn send(&mut self, stream: S, place: Place) -> io::Result<()> {
         let mut parcel = (stream, place);
         self.inboxes.sort_by_key(|inbox| inbox.count.load(Relaxed)); // a guess, if some go meanwhile
         for inbox in &self.inboxes {
             match inbox.push(parcel) {
-                Ok(()) => return,
+                Ok(()) => return Ok(()),
                 Err(refused) => parcel = refused,
             }
         }
+        drop(parcel);
+        Err(io::Error::other(
+            "no worker has a handler for the connection: making it has panicked, or its thread has left the runtime",
+        ))
     }
 }
 
@@ -226,6 +234,7 @@ where
             async move {
                 let mut start = |stream, place| {
                     drop(serve(&mut handler, stream, place).map(spawn_local));
+                    Ok(())
                 };
                 accept_loop(&listener, &house, &mut start).await
             }

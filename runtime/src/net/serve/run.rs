@@ -19,7 +19,8 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// If a listener cannot be waited for, or goes on failing for seconds for another reason than a lack of descriptors or memory.
+    /// If a listener cannot be waited for, or goes on failing for seconds for another reason than a lack of descriptors or memory; or
+    /// if [no worker](Self::listen_pinned) has a handler.
     /// The server has ended then as if it had been shut down.
     ///
     /// # Panics
