@@ -27,9 +27,11 @@ use futures::channel::oneshot;
 use futures::poll;
 use wakeful::io::AsyncFd;
 use wakeful::net::{
-    RecvBatch, Server, TcpListener, TcpStream, UdpSocket, UnixDatagram, UnixListener, UnixStream,
+    Connection, RecvBatch, Server, TcpListener, TcpStream, UdpSocket, UnixDatagram, UnixListener,
+    UnixStream,
 };
 use wakeful::sim::{self, Call, Plan, Report};
+use wakeful::time::{Instant, sleep};
 use wakeful::{Builder, Runtime, yield_now};
 use wakeful_tests::process::fds_count;
 use wakeful_tests::runtimes::assert_baseline;
@@ -194,6 +196,38 @@ fn whatever_accept_answers_a_server_serves_the_next_connection() {
             });
         }
     }
+}
+
+#[test]
+fn a_server_gives_a_broken_listener_its_time_however_many_connections_go() {
+    let _turn = in_turn();
+    case("accept with errno EINVAL".to_owned(), || {
+        wakeful::block_on(async {
+            const COUNT: u64 = 20;
+            let listener = bound();
+            let address = listener.local_addr().unwrap();
+            let handler = |stream: TcpStream, mut connection: Connection| async move {
+                connection.unless_shutdown(stream.read(&mut [0])).await;
+            };
+            let server = Server::new().listen(listener, handler);
+            let stats = server.stats();
+            let clients: Vec<_> = (0..COUNT).map(|_| connected(address)).collect();
+            sim::install(Plan::new().fail(Call::Accept, COUNT + 1..1_000, libc::EINVAL));
+            let one_goes_in_each_pause = async {
+                for (client, count) in clients.into_iter().zip(0..) {
+                    while stats.report().pauses <= count {
+                        sleep(Duration::from_millis(1)).await;
+                    }
+                    drop(client);
+                }
+            };
+            let begun = Instant::now();
+            let ended = server.run_until(one_goes_in_each_pause).await;
+            sim::clear();
+            assert_eq!(ended.unwrap_err().raw_os_error(), Some(libc::EINVAL));
+            assert!(begun.elapsed() >= Duration::from_secs(1));
+        });
+    });
 }
 
 #[test]

@@ -11,7 +11,7 @@
 //! A pause ends when a connection of this server does, which gives a descriptor back, and otherwise after a time that doubles
 //! from one failure to the next. Readiness stays as it was: no event will come for those who wait in the backlog already.
 //!
-//! Any other error is waited out in the same way, as far as the times that double go; one that is still there after that is
+//! Any other error is waited out for the times that double, whoever goes meanwhile; one that is still there after that is
 //! returned, and ends the server.
 
 use std::future::poll_fn;
@@ -25,7 +25,7 @@ use super::listener::Listener;
 use crate::executor::poll_proceed;
 use crate::net::byte_stream::StreamSocket;
 use crate::sys::socket::{is_shortage, is_transient_accept_error};
-use crate::time::{Instant, timeout};
+use crate::time::{Instant, sleep, timeout};
 
 /// Accepts until the server ends, and then those who are in the backlog.
 ///
@@ -70,10 +70,13 @@ pub(super) async fn accept_loop<L: Listener>(
         if let Some(on_accept_error) = &house.on_accept_error {
             on_accept_error(&failed);
         }
-        if pause.is_longest() && !is_shortage(&failed) {
+        if is_shortage(&failed) {
+            let _ = timeout(pause.next(), house.census.departure(departures)).await;
+        } else if pause.is_longest() {
             return Err(failed);
+        } else {
+            sleep(pause.next()).await;
         }
-        let _ = timeout(pause.next(), house.census.departure(departures)).await;
     }
 }
 
