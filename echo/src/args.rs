@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
+use log::LevelFilter;
 use wakeful::BusyPoll;
 
 use crate::call::CallArgs;
@@ -77,6 +79,18 @@ pub(crate) struct ServeArgs {
     /// How long connections may go on after the signal to end
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_time)]
     pub(crate) grace: Duration,
+
+    /// What to tell of on the standard error: this, and what matters more
+    #[arg(long, value_name = "LEVEL", default_value = "info", value_parser = level_parser())]
+    pub(crate) log: LevelFilter,
+
+    /// Tell once a second on the standard error how many connections there are and how busy the workers are
+    #[arg(long)]
+    pub(crate) stats: bool,
+
+    /// Warn of a task that keeps a worker from all others for so long
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = parse_time)]
+    pub(crate) stall: Duration,
 }
 
 impl ServeArgs {
@@ -101,6 +115,10 @@ fn address(text: &str) -> io::Result<SocketAddr> {
         );
         io::Error::new(io::ErrorKind::InvalidInput, problem)
     })
+}
+
+fn level_parser() -> impl TypedValueParser<Value = LevelFilter> {
+    PossibleValuesParser::new(["error", "warn", "info", "debug"]).try_map(|name| name.parse())
 }
 
 fn parse_busy_poll(text: &str) -> Result<BusyPoll, String> {

@@ -6,13 +6,15 @@
 //!
 //! On SIGINT or SIGTERM nobody new is accepted, and whoever is there gets back what the system has acknowledged to have
 //! received from him, and then the end of the stream. That takes as long as `--grace` says at most; a second signal ends it
-//! at once.
+//! at once. SIGUSR1 has it print everything that its runtime knows of itself.
 
 mod args;
 mod call;
 mod load;
+mod logging;
 mod peer;
 mod signals;
+mod stats;
 mod stream;
 mod udp;
 mod units;
@@ -22,14 +24,20 @@ use std::io;
 use std::net::Shutdown;
 use std::pin::pin;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::task::Poll;
 
+use log::{debug, info, warn};
 use wakeful::io::with_scratch;
 use wakeful::net::{Connection, Copying, Server, TcpListener, UnixListener};
-use wakeful::{Builder, ShutdownToken};
+use wakeful::signal::{SignalKind, signal};
+use wakeful::time::timeout;
+use wakeful::{Builder, JoinHandle, ShutdownToken};
 
 use args::{Command, ServeArgs};
+use logging::{Console, Limited};
 use signals::Signals;
+use stats::{Echoed, Served};
 use stream::Stream;
 
 /// Serves one connection until the peer has sent its last byte and got it back, or the server ends.
@@ -130,7 +138,7 @@ enum Sent {
 fn server(args: &ServeArgs, workers: usize) -> io::Result<Server> {
     let mut server = Server::new()
         .grace(args.grace)
-        .on_accept_error(|error| eprintln!("echo: cannot accept a connection at present: {error}"));
+        .on_accept_error(|error| warn!("cannot accept a connection at present: {error}"));
     if let Some(count) = args.max_connections {
         server = server.max_connections(count);
     }
@@ -154,40 +162,90 @@ fn server(args: &ServeArgs, workers: usize) -> io::Result<Server> {
     Ok(server)
 }
 
-/// Serves until a signal says to end, and ends.
-async fn run(server: Server, mut signals: Signals) -> io::Result<ExitCode> {
-    let (token, stats) = (ShutdownToken::new(), server.stats());
-    let mut serving = pin!(server.shutdown_token(&token).run());
-    let ended = poll_fn(|cx| {
+/// Echoes datagrams where it was told to, and says so.
+fn spawn_udp(
+    args: &ServeArgs,
+    token: &ShutdownToken,
+    echoed: &Arc<Echoed>,
+) -> io::Result<Vec<JoinHandle<()>>> {
+    let spawn = |service: udp::Service| {
+        println!("echoing datagrams on {}", service.local_addr()?);
+        Ok(wakeful::spawn(service.run(token.clone(), echoed.clone())))
+    };
+    let services = udp::bind(&args.udp_addresses()?)?;
+    services.into_iter().map(spawn).collect()
+}
+
+/// Runs what `serves` until a signal has said to end, by the token, and it has ended.
+async fn run<T>(
+    serves: impl Future<Output = io::Result<T>>,
+    token: &ShutdownToken,
+    mut signals: Signals,
+) -> io::Result<ExitCode> {
+    let mut serves = pin!(serves);
+    poll_fn(|cx| {
         while let Poll::Ready(signal) = signals.poll_next(cx) {
             let kind = signal?;
             if token.is_shutting_down() {
                 // By convention: ended by this signal.
                 return Poll::Ready(Ok(ExitCode::from(128 + kind.as_raw() as u8)));
             }
+            debug!("signal {}: nobody new is accepted", kind.as_raw());
             token.shutdown();
         }
-        serving.as_mut().poll(cx).map_ok(|_| ExitCode::SUCCESS)
+        serves.as_mut().poll(cx).map_ok(|_| ExitCode::SUCCESS)
     })
-    .await;
-    eprintln!("echo: {}", stats.report());
-    ended
+    .await
 }
 
 fn serve(args: &ServeArgs) -> io::Result<ExitCode> {
-    let mut builder = Builder::new().busy_poll(args.busy_poll);
+    let console = Console::with_live_line(stats::live_line(args.stats));
+    logging::init(args.log, &console);
+    let stalls = Limited::default();
+    let mut builder = Builder::new()
+        .busy_poll(args.busy_poll)
+        .on_stall(args.stall, move |stall| stalls.warn(stall));
     if let Some(count) = args.workers {
         builder = builder.workers(count);
     }
     let runtime = builder.build()?;
     runtime.block_on(async {
-        let signals = Signals::listen()?; // before anybody is told that there is a server
-        for service in udp::bind(&args.udp_addresses()?)? {
-            println!("echoing datagrams on {}", service.local_addr()?);
-            wakeful::spawn(service.run());
+        // Before anybody is told that there is a server.
+        let (signals, request) = (Signals::listen()?, signal(SignalKind::user_defined1())?);
+        let (token, echoed) = (ShutdownToken::new(), Arc::default());
+        let services = spawn_udp(args, &token, &echoed)?;
+        let server = server(args, runtime.handle().workers_count())?.shutdown_token(&token);
+        let connections = server.stats();
+        let served = Served {
+            connections,
+            echoed,
+        };
+        wakeful::spawn(stats::tell_on_request(
+            request,
+            served.clone(),
+            console.clone(),
+        ));
+        if args.stats {
+            wakeful::spawn(stats::tell_every_second(served.clone(), console.clone()));
         }
-        let server = server(args, runtime.handle().workers_count())?;
-        run(server, signals).await
+        let all = async {
+            server.run().await?;
+            for service in services {
+                let _ = timeout(args.grace, service).await; // a peer's system may take no answers
+            }
+            Ok(())
+        };
+        let ended = run(all, &token, signals).await;
+        console.clear_live();
+        let aborted = served.connections.report().aborted;
+        if aborted > 0 {
+            warn!(
+                "connections cut off after the grace of {:?}: {aborted}",
+                args.grace
+            );
+        }
+        info!("{served}");
+        ended
     })
 }
 

@@ -1,7 +1,7 @@
 //! The echo service for datagrams (RFC 862): each goes back to where it came from.
 //!
 //! They are taken and answered many at a time, one system call each way. A datagram that cannot be answered is lost, as any may
-//! be: it must not keep the others waiting, nor end the service.
+//! be: it must not keep the others waiting, nor end the service. When the server ends, what lies in the socket's buffer is answered.
 //!
 //! **Loops.** A sender's address is easily forged. If it is that of another echo service, the two would send each other the same
 //! datagram for ever, as fast as they can, so nothing is sent to a port where a service answers whatever comes: to our
@@ -12,8 +12,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use wakeful::ShutdownToken;
 use wakeful::net::{Datagram, RecvBatch, UdpSocket};
 use wakeful::time::sleep;
+
+use crate::stats::Echoed;
 
 /// A socket, and whom it does not answer.
 pub(crate) struct Service {
@@ -41,24 +44,45 @@ impl Service {
         self.socket.local_addr()
     }
 
-    /// Sends back what comes, until it is dropped.
-    pub(crate) async fn run(self) {
+    /// Sends back what comes until the token is shut down, and what has come by then.
+    pub(crate) async fn run(self, token: ShutdownToken, echoed: Arc<Echoed>) {
+        let mut shutdown = token.wait();
         let mut batch = RecvBatch::new(BATCH, DATAGRAM_MAX);
-        loop {
-            match self.socket.recv_many(&mut batch).await {
-                Ok(_) => self.answer(&batch).await,
+        while let Some(received) = shutdown
+            .unless_shutdown(self.socket.recv_many(&mut batch))
+            .await
+        {
+            match received {
+                Ok(_) => self.answer(&batch, &echoed).await,
                 // Out of memory, most likely. An error that stays must not keep the worker.
                 Err(_) => sleep(PAUSE).await,
             }
         }
+        self.take_leave(&mut batch, &echoed).await;
     }
 
-    async fn answer(&self, batch: &RecvBatch) {
+    /// Answers what the buffer can have held, and no more: a peer that never stops sending does not keep the server.
+    async fn take_leave(&self, batch: &mut RecvBatch, echoed: &Echoed) {
+        let mut owed = self.socket.recv_buffer_size().unwrap_or(0) / DATAGRAM_COST;
+        while owed > 0 {
+            match self.socket.try_recv_many(batch) {
+                Ok(count) => owed = owed.saturating_sub(count),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(_) => owed -= 1, // such as that an earlier answer met nobody
+            }
+            self.answer(batch, echoed).await;
+        }
+    }
+
+    async fn answer(&self, batch: &RecvBatch, echoed: &Echoed) {
         let answers = self.answers(batch);
         let mut left = &answers[..];
         while !left.is_empty() {
             left = match self.socket.try_send_many(left.iter().copied()) {
-                Ok(sent) => &left[sent..],
+                Ok(sent) => {
+                    echoed.add_datagrams(sent);
+                    &left[sent..]
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     match self.socket.writable().await {
                         Ok(()) => left,
@@ -92,6 +116,9 @@ const BATCH: usize = 32;
 
 /// As long as a datagram may be.
 const DATAGRAM_MAX: usize = 65_535;
+
+/// What the system counts a datagram as at least, beside its bytes, of the receive buffer.
+const DATAGRAM_COST: usize = 256;
 
 /// How long to wait after receiving has failed.
 const PAUSE: Duration = Duration::from_millis(10);
