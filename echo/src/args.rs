@@ -56,6 +56,10 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "ADDRESS:PORT")]
     udp: Vec<String>,
 
+    /// Echo line by line: a connection that sends anything but lines of UTF-8 of at most 64 KiB is cut off
+    #[arg(long)]
+    pub(crate) frames: bool,
+
     /// Number of workers [default: one per available CPU]
     #[arg(long, value_name = "N")]
     pub(crate) workers: Option<usize>,

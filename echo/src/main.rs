@@ -10,6 +10,7 @@
 
 mod args;
 mod call;
+mod frames;
 mod load;
 mod logging;
 mod peer;
@@ -27,14 +28,15 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::task::Poll;
 
-use log::{debug, info, warn};
+use log::{Level, debug, info, log_enabled, warn};
 use wakeful::io::with_scratch;
-use wakeful::net::{Connection, Copying, Server, TcpListener, UnixListener};
+use wakeful::net::{Connection, Copying, Listener, Server, TcpListener, UnixListener};
 use wakeful::signal::{SignalKind, signal};
 use wakeful::time::timeout;
 use wakeful::{Builder, JoinHandle, ShutdownToken};
 
 use args::{Command, ServeArgs};
+use frames::Frames;
 use logging::{Console, Limited};
 use signals::Signals;
 use stats::{Echoed, Served};
@@ -135,7 +137,7 @@ enum Sent {
 }
 
 /// A server that listens where it was told to, and says so.
-fn server(args: &ServeArgs, workers: usize) -> io::Result<Server> {
+fn server(args: &ServeArgs, workers: usize, echoed: &Arc<Echoed>) -> io::Result<Server> {
     let mut server = Server::new()
         .grace(args.grace)
         .on_accept_error(|error| warn!("cannot accept a connection at present: {error}"));
@@ -148,18 +150,47 @@ fn server(args: &ServeArgs, workers: usize) -> io::Result<Server> {
     if let Some(limit) = args.idle_timeout {
         server = server.idle_timeout(limit);
     }
+    let frames = args.frames.then(|| Frames::new(echoed));
     let noun = if workers == 1 { "worker" } else { "workers" };
     for address in args.listen_addresses()? {
         let listener = TcpListener::bind(address)?;
         println!("listening on {} ({workers} {noun})", listener.local_addr()?);
-        server = server.listen(listener, echo);
+        server = listen(server, listener, frames.clone());
     }
     for path in &args.unix {
         let listener = UnixListener::bind(path)?;
         println!("listening on {} ({workers} {noun})", path.display());
-        server = server.listen(listener, echo);
+        server = listen(server, listener, frames.clone());
     }
     Ok(server)
+}
+
+/// Has the connections of `listener` echoed, in one of the two ways.
+fn listen<L>(server: Server, listener: L, frames: Option<Arc<Frames>>) -> Server
+where
+    L: Listener<Stream: Stream>,
+{
+    match frames {
+        Some(frames) => server.listen(listener, move |stream: L::Stream, connection| {
+            told(stream.peer(), frames.clone().echo(stream, connection))
+        }),
+        None if log_enabled!(Level::Debug) => server
+            .listen(listener, |stream: L::Stream, connection| {
+                told(stream.peer(), echo(stream, connection))
+            }),
+        None => server.listen(listener, echo),
+    }
+}
+
+/// Tells how a connection has gone.
+async fn told(peer: String, echo: impl Future<Output = io::Result<()>>) -> io::Result<()> {
+    debug!("{peer} is there");
+    let ended = echo.await;
+    match &ended {
+        Ok(()) => debug!("{peer} is done"),
+        Err(error) => debug!("{peer} has failed: {error}"),
+    }
+    ended
 }
 
 /// Echoes datagrams where it was told to, and says so.
@@ -214,7 +245,8 @@ fn serve(args: &ServeArgs) -> io::Result<ExitCode> {
         let (signals, request) = (Signals::listen()?, signal(SignalKind::user_defined1())?);
         let (token, echoed) = (ShutdownToken::new(), Arc::default());
         let services = spawn_udp(args, &token, &echoed)?;
-        let server = server(args, runtime.handle().workers_count())?.shutdown_token(&token);
+        let server =
+            server(args, runtime.handle().workers_count(), &echoed)?.shutdown_token(&token);
         let connections = server.stats();
         let served = Served {
             connections,

@@ -28,6 +28,9 @@ pub(crate) struct Served {
 #[derive(Default)]
 pub(crate) struct Echoed {
     datagrams: AtomicU64,
+    lines: AtomicU64,
+    /// Connections that ended because of what they sent.
+    malformed: AtomicU64,
 }
 
 impl Echoed {
@@ -35,17 +38,28 @@ impl Echoed {
     pub(crate) fn add_datagrams(&self, count: usize) {
         self.datagrams.fetch_add(count as u64, Relaxed);
     }
+
+    /// One more line has been sent back.
+    pub(crate) fn add_line(&self) {
+        self.lines.fetch_add(1, Relaxed);
+    }
+
+    /// One more connection has sent what is no line.
+    pub(crate) fn add_malformed(&self) {
+        self.malformed.fetch_add(1, Relaxed);
+    }
 }
 
 /// Such as `connections: 3 accepted (3 done); 12 datagrams echoed`.
 impl fmt::Display for Served {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.connections.report().fmt(f)?;
-        for (number, one, many) in [(
-            &self.echoed.datagrams,
-            "datagram echoed",
-            "datagrams echoed",
-        )] {
+        let echoed = &self.echoed;
+        for (number, one, many) in [
+            (&echoed.datagrams, "datagram echoed", "datagrams echoed"),
+            (&echoed.lines, "line echoed", "lines echoed"),
+            (&echoed.malformed, "malformed line", "malformed lines"),
+        ] {
             match number.load(Relaxed) {
                 0 => {}
                 1 => write!(f, "; 1 {one}")?,
@@ -86,6 +100,7 @@ struct Sample {
     polls: u64,
     busy: Duration,
     datagrams: u64,
+    lines: u64,
 }
 
 impl Sample {
@@ -97,6 +112,7 @@ impl Sample {
             polls: metrics.polls(),
             busy: metrics.each_worker.iter().map(|worker| worker.busy).sum(),
             datagrams: served.echoed.datagrams.load(Relaxed),
+            lines: served.echoed.lines.load(Relaxed),
         }
     }
 
@@ -113,7 +129,10 @@ impl Sample {
             rate(self.polls, before.polls),
             (100.0 * busy / seconds / self.workers as f64).min(100.0),
         );
-        for (now, before, what) in [(self.datagrams, before.datagrams, "datagrams")] {
+        for (now, before, what) in [
+            (self.datagrams, before.datagrams, "datagrams"),
+            (self.lines, before.lines, "lines"),
+        ] {
             if now > 0 {
                 let _ = write!(line, ", {} {what}/s", rate(now, before)); // to a string
             }

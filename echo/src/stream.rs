@@ -3,11 +3,12 @@
 use std::io;
 use std::net::Shutdown;
 
+use futures_lite::{AsyncRead, AsyncWrite};
 use wakeful::io::CopyError;
 use wakeful::net::{Copying, TcpStream, UnixStream};
 
-/// A connection. Its methods are those of the same name of [`TcpStream`], but for two.
-pub(crate) trait Stream: Send + Sync + 'static {
+/// A connection. Its methods are those of the same name of [`TcpStream`], but for three.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send + Sync + 'static {
     fn readable(&self) -> impl Future<Output = io::Result<()>> + Send;
     fn read(&self, buffer: &mut [u8]) -> impl Future<Output = io::Result<usize>> + Send;
     fn write_all(&mut self, bytes: &[u8]) -> impl Future<Output = io::Result<()>> + Send;
@@ -25,6 +26,8 @@ pub(crate) trait Stream: Send + Sync + 'static {
     ) -> impl Future<Output = Result<u64, CopyError>> + Send;
     fn shutdown(&self, how: Shutdown) -> io::Result<()>;
     fn recv_buffer_size(&self) -> io::Result<usize>;
+    /// Who it is, for people.
+    fn peer(&self) -> String;
 }
 
 macro_rules! streams {
@@ -73,6 +76,13 @@ macro_rules! streams {
 
             fn recv_buffer_size(&self) -> io::Result<usize> {
                 self.recv_buffer_size()
+            }
+
+            fn peer(&self) -> String {
+                match self.peer_addr() {
+                    Ok(address) => format!("the peer {address:?}"),
+                    Err(_) => "a peer that has gone".to_owned(),
+                }
             }
         }
     )+};

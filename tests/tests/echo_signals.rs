@@ -80,6 +80,79 @@ fn what_the_server_has_not_looked_at_yet_comes_back_too() {
     }
 }
 
+/// The same line by line: what was received as a whole line comes back, and of another nothing.
+#[test]
+fn with_frames_every_whole_line_comes_back_too() {
+    for workers in ["1", "2"] {
+        let mut server = RunningServer::start(
+            echo(&["serve", "--listen", "127.0.0.1:0", "--frames", "--workers"])
+                .arg(workers)
+                .stderr(Stdio::null()),
+        );
+        let mut known: Vec<_> = (0..5).map(|_| server.connect()).collect();
+        for client in &mut known[..3] {
+            client.write_all(b"ping\nhal").unwrap();
+            client.read_exact(&mut [0; 5]).unwrap();
+        }
+        let whole: String = (0..10_000).map(|number| format!("f {number}\n")).collect();
+        server.process.signal(libc::SIGSTOP);
+        let in_the_backlog = (0..5).map(|_| server.connect());
+        let mut clients: Vec<_> = known.into_iter().chain(in_the_backlog).collect();
+        for client in &mut clients {
+            client.write_all(whole.as_bytes()).unwrap();
+            client.write_all(b"not the whole li").unwrap();
+        }
+        eventually("all of it is acknowledged", || {
+            clients.iter().all(|client| unacknowledged(client) == 0)
+        });
+        server.process.signal(libc::SIGTERM);
+        server.process.signal(libc::SIGCONT);
+        for (number, client) in clients.iter_mut().enumerate() {
+            let mut back = String::new();
+            client
+                .read_to_string(&mut back)
+                .expect("an end, not a reset");
+            let begun = if number < 3 { "hal" } else { "" };
+            assert!(back == format!("{begun}{whole}"), "{} bytes", back.len());
+        }
+        drop(clients);
+        assert_eq!(server.ended().code(), Some(0));
+    }
+}
+
+#[test]
+fn with_frames_who_never_stops_sending_does_not_keep_it() {
+    let mut server = RunningServer::start(
+        echo(&[
+            "serve",
+            "--listen",
+            "127.0.0.1:0",
+            "--frames",
+            "--grace",
+            "30s",
+        ])
+        .stderr(Stdio::null()),
+    );
+    let (mut client, over) = (server.connect(), AtomicBool::new(false));
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let lines = "a line\n".repeat(1_000);
+            while !over.load(SeqCst) && { &client }.write_all(lines.as_bytes()).is_ok() {}
+            client.shutdown(Shutdown::Write).unwrap();
+        });
+        { &client }.read_exact(&mut [0; 100_000]).unwrap();
+        server.process.signal(libc::SIGTERM);
+        let mut back = String::new();
+        { &client }
+            .read_to_string(&mut back)
+            .expect("an end, not a reset");
+        over.store(true, SeqCst);
+        assert!(back.ends_with("a line\n"));
+    });
+    assert_eq!(client.read(&mut [0]).unwrap(), 0);
+    assert_eq!(server.ended().code(), Some(0));
+}
+
 /// The kernel's buffers are full in both directions, and the client goes on sending when the server has said its last.
 #[test]
 fn a_slow_reader_that_goes_on_sending_gets_everything_back() {

@@ -1,9 +1,13 @@
 //! `echo serve --udp`: datagrams come back, but never to a port that would send them back again.
 
-use std::io::{BufRead, BufReader, ErrorKind};
+use std::io::{BufRead, BufReader, ErrorKind, Read};
 use std::net::{SocketAddr, UdpSocket};
 use std::process::{Child, ChildStdout, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread;
 
+use wakeful_tests::process::Process;
 use wakeful_tests::program::{self, run};
 use wakeful_tests::server::echo;
 use wakeful_tests::watchdog::LIMIT;
@@ -79,6 +83,56 @@ fn who_would_send_it_back_is_not_answered() {
     assert_eq!(error.kind(), ErrorKind::WouldBlock);
 }
 
+/// While the server is stopped, they lie in the buffer of its socket.
+#[test]
+fn what_has_come_before_the_signal_is_answered() {
+    for workers in ["1", "2"] {
+        let service = Service::start(&["--workers", workers, "--udp", "127.0.0.1:0"]);
+        let client = client(service.addresses[0]);
+        client.send(b"ping").unwrap();
+        assert_eq!(receive(&client), b"ping");
+        let process = Process::of(service.child.id());
+        process.signal(libc::SIGSTOP);
+        for number in 0..100_u32 {
+            client.send(&number.to_le_bytes()).unwrap();
+        }
+        process.signal(libc::SIGTERM);
+        process.signal(libc::SIGCONT);
+        let mut numbers: Vec<_> = (0..100)
+            .map(|_| u32::from_le_bytes(receive(&client).try_into().unwrap()))
+            .collect();
+        numbers.sort_unstable();
+        assert!(numbers.into_iter().eq(0..100));
+        let report = service.ended();
+        assert_eq!(
+            report,
+            "echo: connections: 0 accepted; 101 datagrams echoed\n"
+        );
+    }
+}
+
+#[test]
+fn who_never_stops_sending_does_not_keep_it() {
+    let service = Service::start(&["--workers", "1", "--udp", "127.0.0.1:0"]);
+    let client = client(service.addresses[0]);
+    let (sender, over) = (
+        client.try_clone().unwrap(),
+        Arc::new(AtomicBool::new(false)),
+    );
+    let is_over = over.clone();
+    let sending = thread::spawn(move || {
+        while !is_over.load(Relaxed) {
+            let _ = sender.send(&[7; 100]); // which fails once nobody is there
+        }
+    });
+    receive(&client);
+    Process::of(service.child.id()).signal(libc::SIGTERM);
+    let report = service.ended();
+    over.store(true, Relaxed);
+    sending.join().unwrap();
+    assert!(report.ends_with(" datagrams echoed\n"), "{report}");
+}
+
 #[test]
 fn an_address_that_it_cannot_have_is_named() {
     let holder = UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -134,6 +188,21 @@ impl Service {
             }
         }
         service
+    }
+}
+
+impl Service {
+    /// Waits until it has ended well, and returns what it has said.
+    #[track_caller]
+    fn ended(mut self) -> String {
+        let mut stderr = self.child.stderr.take().unwrap();
+        let report = within(LIMIT, move || {
+            let mut text = String::new();
+            stderr.read_to_string(&mut text).unwrap();
+            text
+        });
+        assert_eq!(self.child.wait().unwrap().code(), Some(0), "{report}");
+        report
     }
 }
 

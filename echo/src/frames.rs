@@ -1,0 +1,173 @@
+//! The echo of `--frames`: line by line, through the codec.
+//!
+//! A line is UTF-8 text of at most 64 KiB that ends with `\n`; it comes back as the very same bytes. Lines that have arrived
+//! together go back together. A connection that sends something else, or ends within a line, gets back the lines before it and
+//! then the end of the stream: nobody knows where the next line would begin.
+//!
+//! When the server ends, every line that was received whole comes back. The same loop does it: the codec is told that the
+//! stream ends where nothing more [has been received](Received).
+
+use std::io::{self, ErrorKind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_lite::future::poll_once;
+use futures_lite::{AsyncRead, AsyncWrite};
+use wakeful::codec::{Framed, Lines};
+use wakeful::net::Connection;
+use wakeful::time::timeout;
+
+use crate::logging::Limited;
+use crate::stats::Echoed;
+use crate::stream::Stream;
+
+/// What the connections of a server have in common.
+pub(crate) struct Frames {
+    echoed: Arc<Echoed>,
+    malformed: Limited,
+}
+
+impl Frames {
+    pub(crate) fn new(echoed: &Arc<Echoed>) -> Arc<Self> {
+        Arc::new(Self {
+            echoed: echoed.clone(),
+            malformed: Limited::default(),
+        })
+    }
+
+    /// Serves one connection until the peer has sent its last line and got it back, or the server ends.
+    pub(crate) async fn echo(
+        self: Arc<Self>,
+        stream: impl Stream,
+        mut connection: Connection,
+    ) -> io::Result<()> {
+        let mut lines = Framed::new(Received { stream, owed: None }, Lines::lf());
+        let ended = self.echo_lines(&mut lines, &mut connection).await;
+        let patience = match &ended {
+            Ok(()) => Duration::MAX,
+            Err(error) if is_malformed(error) => {
+                self.echoed.add_malformed();
+                let peer = lines.get_ref().stream.peer();
+                self.malformed
+                    .warn(format_args!("{peer} is cut off: {error}"));
+                PATIENCE
+            }
+            Err(_) => return ended,
+        };
+        lines.close().await?;
+        // Not to close the connection before the peer does: its system would throw away what has not been taken yet.
+        if let Ok(left) = timeout(patience, lines.get_ref().read_to_end()).await {
+            left?;
+        }
+        ended
+    }
+
+    /// Sends lines back until there are no more.
+    async fn echo_lines<S: Stream>(
+        &self,
+        lines: &mut Framed<Received<S>, Lines>,
+        connection: &mut Connection,
+    ) -> io::Result<()> {
+        loop {
+            if connection.is_shutting_down() {
+                lines.get_mut().end()?;
+            }
+            let next = match poll_once(lines.next()).await {
+                Some(next) => next,
+                None => {
+                    lines.flush().await?; // before it waits for the peer
+                    match connection.unless_shutdown(lines.next()).await {
+                        Some(next) => next,
+                        None => continue,
+                    }
+                }
+            };
+            match next {
+                Some(Ok(line)) => lines.feed(&line).await?,
+                None => return Ok(()),
+                Some(Err(error)) if lines.get_ref().is_cut(&error) => return Ok(()),
+                Some(Err(error)) => return Err(error),
+            }
+            self.echoed.add_line();
+        }
+    }
+}
+
+/// A stream that can end before the peer ends it: where nothing more has been received.
+struct Received<S> {
+    stream: S,
+    /// How many bytes the receive buffer can still have held when the end was decided on.
+    owed: Option<usize>,
+}
+
+impl<S: Stream> Received<S> {
+    /// Ends it, if that has not been said yet.
+    fn end(&mut self) -> io::Result<()> {
+        if self.owed.is_none() {
+            self.owed = Some(2 * self.stream.recv_buffer_size()?); // the system lets it overflow a little
+        }
+        Ok(())
+    }
+
+    /// Whether this is because it was ended within a line: of that, not all had been received.
+    fn is_cut(&self, error: &io::Error) -> bool {
+        self.owed.is_some() && error.kind() == ErrorKind::UnexpectedEof
+    }
+
+    /// Reads what comes too late to be sent back.
+    async fn read_to_end(&self) -> io::Result<()> {
+        let mut buffer = vec![0; 4096];
+        while self.stream.read(&mut buffer).await? > 0 {}
+        Ok(())
+    }
+}
+
+impl<S: Stream> AsyncRead for Received<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        let Some(owed) = self.owed else {
+            return Pin::new(&mut self.stream).poll_read(cx, buffer);
+        };
+        let room = buffer.len().min(owed);
+        let count = match self.stream.try_read(&mut buffer[..room]) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
+            read => read?,
+        };
+        self.owed = Some(owed - count);
+        Poll::Ready(Ok(count))
+    }
+}
+
+impl<S: Stream> AsyncWrite for Received<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_close(cx)
+    }
+}
+
+/// What the codec says of a peer that does not keep to lines.
+fn is_malformed(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::InvalidData | ErrorKind::UnexpectedEof
+    )
+}
+
+/// For how long a peer that is cut off may go on sending, while it takes what was sent back before.
+const PATIENCE: Duration = Duration::from_secs(1);
