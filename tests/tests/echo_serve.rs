@@ -177,6 +177,7 @@ fn at_sigusr1_it_tells_of_its_runtime_and_goes_on() {
         for client in &mut clients {
             there_and_back(client);
         }
+        drop(clients);
         assert!(server.ends().is_empty());
     }
 }
