@@ -137,7 +137,11 @@ fn with_frames_who_never_stops_sending_does_not_keep_it() {
     thread::scope(|scope| {
         scope.spawn(|| {
             let lines = "a line\n".repeat(1_000);
-            while !over.load(SeqCst) && { &client }.write_all(lines.as_bytes()).is_ok() {}
+            while !over.load(SeqCst) {
+                if { &client }.write_all(lines.as_bytes()).is_err() {
+                    break;
+                }
+            }
             client.shutdown(Shutdown::Write).unwrap();
         });
         { &client }.read_exact(&mut [0; 100_000]).unwrap();
