@@ -707,7 +707,7 @@ fn stand_in_for(lease: &Lease, parker: &Parker, bell: &Bell) -> bool {
 #[test]
 fn an_owner_gets_its_core_back_whether_or_not_a_stand_in_has_come() {
     model(|| {
-        let lease = Arc::new(Lease::new(Core::new(0, 1, 0)));
+        let lease = Arc::new(Lease::new(Core::new(0, 1, 0, BusyPoll::Off)));
         let (parker, bell) = (Arc::new(Parker::new()), Arc::new(Bell::default()));
         let stand_in = thread::spawn({
             let (lease, parker, bell) = (lease.clone(), parker.clone(), bell.clone());
@@ -727,7 +727,7 @@ fn an_owner_gets_its_core_back_whether_or_not_a_stand_in_has_come() {
 #[test]
 fn a_core_is_lent_to_one_of_two_stand_ins() {
     model(|| {
-        let lease = Arc::new(Lease::new(Core::new(0, 1, 0)));
+        let lease = Arc::new(Lease::new(Core::new(0, 1, 0, BusyPoll::Off)));
         let (parker, bell) = (Arc::new(Parker::new()), Arc::new(Bell::default()));
         let take = |lease: &Arc<Lease>| {
             let lease = lease.clone();
@@ -751,7 +751,7 @@ fn a_core_is_lent_to_one_of_two_stand_ins() {
 #[test]
 fn an_owner_hears_that_its_core_was_passed_on() {
     model(|| {
-        let lease = Arc::new(Lease::new(Core::new(0, 1, 0)));
+        let lease = Arc::new(Lease::new(Core::new(0, 1, 0, BusyPoll::Off)));
         let passer = thread::spawn({
             let lease = lease.clone();
             move || {
