@@ -92,9 +92,9 @@ pub(crate) struct ServeArgs {
     #[arg(long)]
     pub(crate) stats: bool,
 
-    /// Warn of a task that keeps a worker from all others for so long
-    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = parse_time)]
-    pub(crate) stall: Duration,
+    /// Warn of a task that keeps a worker from all others for so long [default: 1s, and not at all with --workers 1]
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    stall: Option<Duration>,
 }
 
 impl ServeArgs {
@@ -104,6 +104,13 @@ impl ServeArgs {
             return Ok(vec![([127, 0, 0, 1], 7007).into()]);
         }
         self.listen.iter().map(|text| address(text)).collect()
+    }
+
+    /// From when on a task that keeps its worker is told of. A single worker would need another thread to watch it, which is
+    /// there only for those who ask for it.
+    pub(crate) fn stall_threshold(&self) -> Option<Duration> {
+        self.stall
+            .or((self.workers != Some(1)).then_some(Duration::from_secs(1)))
     }
 
     /// The addresses to echo datagrams on.

@@ -232,10 +232,11 @@ async fn run<T>(
 fn serve(args: &ServeArgs) -> io::Result<ExitCode> {
     let console = Console::with_live_line(stats::live_line(args.stats));
     logging::init(args.log, &console);
-    let stalls = Limited::default();
-    let mut builder = Builder::new()
-        .busy_poll(args.busy_poll)
-        .on_stall(args.stall, move |stall| stalls.warn(stall));
+    let mut builder = Builder::new().busy_poll(args.busy_poll);
+    if let Some(threshold) = args.stall_threshold() {
+        let stalls = Limited::default();
+        builder = builder.on_stall(threshold, move |stall| stalls.warn(stall));
+    }
     if let Some(count) = args.workers {
         builder = builder.workers(count);
     }
