@@ -2,7 +2,8 @@
 //!
 //! A [`Sleep`] arms its timer at the first poll that has to wait. A deadline that moves later leaves the timer where it is: it
 //! fires too soon, the sleep sees that, and arms it again. So an idle deadline that is put off with every message costs a
-//! store per message, and a timer operation per duration.
+//! store per message, and a timer operation per duration. One that is dropped leaves its timer to whoever arms the next in the
+//! same turn of the worker.
 
 use std::fmt;
 use std::pin::Pin;
