@@ -98,6 +98,16 @@ impl Process {
         self.entries("fd")
     }
 
+    /// How many of them are sockets. (Among the others are pipes, which a server may keep for the next who copies much.)
+    pub fn sockets_count(self) -> usize {
+        let links = fs::read_dir(self.path("fd"))
+            .expect("the process lives")
+            .filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+        links
+            .filter(|target| target.to_string_lossy().starts_with("socket:"))
+            .count()
+    }
+
     /// Its resident anonymous memory in bytes.
     pub fn anonymous_bytes(self) -> usize {
         let status = self.text("status");

@@ -137,8 +137,8 @@ fn whoever_does_nothing_for_too_long_is_gone_and_costs_no_memory() {
         within(LIMIT * 3, move || {
             there_and_back(&mut running.connect());
             eventually("the first has gone", || running.process.fds_count() < 20);
-            let (fds, memory) = (
-                running.process.fds_count(),
+            let (sockets, memory) = (
+                running.process.sockets_count(),
                 running.process.anonymous_bytes(),
             );
             let mut clients = Vec::new();
@@ -158,7 +158,7 @@ fn whoever_does_nothing_for_too_long_is_gone_and_costs_no_memory() {
             // One that does something now and then stays, however long it takes the others to go.
             let mut alive = running.connect();
             let began = Instant::now();
-            while running.process.fds_count() > fds + 1 {
+            while running.process.sockets_count() > sockets + 1 {
                 there_and_back(&mut alive);
                 assert!(began.elapsed() < LIMIT, "they stay");
                 thread::sleep(Duration::from_millis(50));
