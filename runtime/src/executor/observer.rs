@@ -9,6 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use crate::task::TaskInfo;
+use crate::util::wake::discard;
 
 /// Is told of the tasks of a runtime: for tracing. See [`Builder::observer`](crate::Builder::observer).
 ///
@@ -121,7 +122,7 @@ impl Observing {
 
     fn tell(&self, tell: impl FnOnce(&dyn Observer)) {
         if let Err(payload) = catch_unwind(AssertUnwindSafe(|| tell(&***self.0))) {
-            std::mem::forget(payload); // its drop may panic in turn
+            discard(payload);
         }
     }
 }

@@ -18,6 +18,7 @@ use super::shared::Shared;
 use crate::sys::clock;
 use crate::sys::thread::ThreadState;
 use crate::task::TaskInfo;
+use crate::util::wake::discard;
 
 /// A worker that did not come back from a poll for longer than a threshold; see
 /// [`Builder::on_stall`](crate::Builder::on_stall).
@@ -181,7 +182,7 @@ impl Stalls {
         if let Some(OnStall { callback, .. }) = &self.on_stall
             && let Err(payload) = catch_unwind(AssertUnwindSafe(|| callback(stall)))
         {
-            std::mem::forget(payload); // its drop may panic in turn
+            discard(payload);
         }
     }
 }

@@ -1,5 +1,6 @@
-//! Calling wakers that were collected under a lock.
+//! Calling wakers that were collected under a lock, and what to do with what such foreign code panics with.
 
+use std::any::Any;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Waker;
@@ -7,16 +8,22 @@ use std::task::Waker;
 /// Calls every waker in `wakers` and leaves the vector empty, its memory kept for the next time.
 ///
 /// A waker may be anybody's code. One that panics loses its own wake-up only: the others are still called, and the
-/// thread that delivered the event lives on. A payload that panics in turn as it is dropped is leaked.
+/// thread that delivered the event lives on.
 pub(crate) fn wake_all(wakers: &mut Vec<Waker>) {
     let mut rest = wakers.drain(..);
     while rest.len() > 0 {
         let called = catch_unwind(AssertUnwindSafe(|| rest.by_ref().for_each(Waker::wake)));
-        if let Err(payload) = called
-            && let Err(worse) = catch_unwind(AssertUnwindSafe(|| drop(payload)))
-        {
-            mem::forget(worse);
+        if let Err(payload) = called {
+            discard(payload);
         }
+    }
+}
+
+/// Drops what somebody has panicked with. A payload that panics in turn as it is dropped is leaked.
+#[cold]
+pub(crate) fn discard(payload: Box<dyn Any + Send>) {
+    if let Err(worse) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+        mem::forget(worse);
     }
 }
 

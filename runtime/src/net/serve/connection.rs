@@ -13,6 +13,7 @@ use pin_project_lite::pin_project;
 use super::census::{Census, Fate, Place};
 use crate::executor::spawn;
 use crate::shutdown::{ShutdownToken, ShutdownWait};
+use crate::util::wake::discard;
 
 /// What a handler gets of its server, beside the stream.
 ///
@@ -176,9 +177,7 @@ where
         Ok(handler) => Some(Served { handler, place }),
         Err(payload) => {
             place.fate = Fate::Panicked;
-            if let Err(worse) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-                mem::forget(worse); // a payload that panics as it is dropped, and so on
-            }
+            discard(payload);
             None
         }
     }
