@@ -15,8 +15,9 @@
 //!   apart so that a core can change its thread: `block_on` borrows core 0 from a stand-in ([`seat`]).
 //! * A wake on a worker goes to its own ring, so the worker that turned the reactor runs what it woke, and the connection
 //!   stays where it is warm. A wake from elsewhere goes to the [`injector`].
-//! * Between tasks, and at least every 61 polls or 200 µs, a worker visits its reactor and the injector. It takes no
-//!   more events than its ring has room for, but at least 8.
+//! * Between tasks, every 61 polls at the latest, and after 200 µs where it looks at the clock by then, a worker visits its reactor
+//!   and the injector. It looks at the clock every 16 polls, and at each while they are slow: a slow one among quick ones may be
+//!   followed by some more before it looks. It takes no more events than its ring has room for, but at least 8.
 //! * A worker with nothing to do steals, and then sleeps in its own reactor. How it does that without missing work is in
 //!   [`idle`].
 //! * A worker with more work than it can do before a sibling is awake wakes one. What it misjudges, because a task takes

@@ -8,7 +8,7 @@
 //!      └────────────────────────────────────────────────────────┘
 //! ```
 //!
-//! A pause ends when a connection of this server does, which gives a descriptor back, and otherwise after a time that doubles
+//! A pause for want of descriptors or memory ends when a connection of this server does; every pause ends after a time that doubles
 //! from one failure to the next. Readiness stays as it was: no event will come for those who wait in the backlog already.
 //!
 //! Any other error is waited out for the times that double, whoever goes meanwhile; one that is still there after that is
