@@ -20,12 +20,13 @@ use std::time::Duration;
 use wakeful::Builder;
 use wakeful::time::{Instant, sleep};
 use wakeful_tests::eventually;
-use wakeful_tests::server::{Server, with_servers};
+use wakeful_tests::server::{Server, with_servers, with_servers_given};
 use wakeful_tests::watchdog::LIMIT;
 
 #[test]
 fn an_echo_is_one_recv_and_one_send() {
-    with_servers([1, 2], LIMIT * 2, |server| {
+    // Without polling, which waits as often as it likes.
+    with_servers_given(&["--busy-poll", "off"], [1, 2], LIMIT * 2, |server| {
         const CONNECTIONS: usize = 64;
         const ROUNDS: usize = 200;
         let trace = Trace::of(&server, "counts");
@@ -47,14 +48,20 @@ fn an_echo_is_one_recv_and_one_send() {
         assert!((1.0..1.05).contains(&sent), "{sent} times sent");
         let waited = count(&["epoll_wait", "epoll_pwait", "epoll_pwait2"]) / echoes;
         assert!(waited <= 1.05, "{waited} times waited");
-        let registered = count(&["epoll_ctl"]) / CONNECTIONS as f64;
-        assert!(registered <= 1.05, "{registered} times registered");
+        // Once a connection. With several workers a few move, for two calls each, to the worker that keeps running their
+        // task: how many depends on who steals from whom, and comes nowhere near the number of echoes.
+        let registered = count(&["epoll_ctl"]);
+        assert!(registered >= CONNECTIONS as f64);
+        assert!(
+            registered <= CONNECTIONS as f64 + 0.05 * echoes,
+            "{registered} times registered"
+        );
     });
 }
 
 #[test]
 fn a_server_with_nothing_to_do_makes_no_system_call() {
-    with_servers([1, 2], LIMIT, |server| {
+    with_servers([1, 2, 8], LIMIT, |server| {
         let mut clients: Vec<_> = (0..10).map(|_| server.connect()).collect();
         round(&mut clients);
         eventually("it sleeps", || {
@@ -64,9 +71,9 @@ fn a_server_with_nothing_to_do_makes_no_system_call() {
         });
         let mut trace = Trace::of(&server, "idle");
         // To be observed interrupts every wait, and the watch rests after 100 ms in which nothing happened.
-        thread::sleep(Duration::from_millis(500));
+        thread::sleep(Duration::from_secs(1));
         trace.begin_here();
-        thread::sleep(Duration::from_secs(2)); // the time in which nothing may happen
+        thread::sleep(Duration::from_secs(10)); // the time in which nothing may happen
         assert_eq!(trace.end(), BTreeMap::new());
     });
 }
