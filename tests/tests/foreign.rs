@@ -17,8 +17,8 @@ use std::process::{self, Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use wakeful::Builder;
 use wakeful::time::{Instant, sleep};
+use wakeful::{Builder, BusyPoll};
 use wakeful_tests::eventually;
 use wakeful_tests::server::{Server, with_servers, with_servers_given};
 use wakeful_tests::watchdog::LIMIT;
@@ -84,13 +84,8 @@ fn a_short_sleep_is_one_wait() {
     traced(NAME, &[], sleep_shortly, |counts| {
         println!("{counts:?} for {SLEEPS_COUNT} sleeps");
         let waits: usize = WAITS.iter().filter_map(|&name| counts.get(name)).sum();
-        // A few more are the runtime's own, and those after a wait that was interrupted.
-        assert!((SLEEPS_COUNT..=SLEEPS_COUNT * 5 / 4).contains(&waits));
-        assert!(
-            counts
-                .get("epoll_pwait2")
-                .is_some_and(|&waits| waits >= SLEEPS_COUNT)
-        );
+        assert!(about_once_a_sleep(waits));
+        assert!(about_once_a_sleep(counts["epoll_pwait2"]));
     });
 }
 
@@ -103,13 +98,20 @@ fn a_short_sleep_is_one_wait_too_where_the_kernel_counts_in_milliseconds() {
         println!("{counts:?} for {SLEEPS_COUNT} sleeps");
         assert_eq!(counts.get("epoll_pwait2"), Some(&1), "asked for once");
         let waits = counts["epoll_wait"];
-        assert!((SLEEPS_COUNT..=SLEEPS_COUNT * 5 / 4).contains(&waits));
+        assert!(about_once_a_sleep(waits));
     });
 }
 
-/// Sleeps that are never early, one after the other.
+/// A few more are the runtime's own, and those after a wait that was interrupted. A few less where the thread lost its CPU
+/// for so long, before it waited, that the sleep was over.
+fn about_once_a_sleep(waits: usize) -> bool {
+    (SLEEPS_COUNT * 3 / 4..=SLEEPS_COUNT * 5 / 4).contains(&waits)
+}
+
+/// Sleeps that are never early, one after the other. Without polling, which waits as often as it likes.
 fn sleep_shortly() {
-    let runtime = Builder::new().workers(1).build().unwrap();
+    let builder = Builder::new().workers(1).busy_poll(BusyPoll::Off);
+    let runtime = builder.build().unwrap();
     runtime.block_on(async {
         for _ in 0..SLEEPS_COUNT {
             let begun = Instant::now();
