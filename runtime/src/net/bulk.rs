@@ -1,7 +1,7 @@
 //! Much data: exact reads and writes that can be resumed, files, and the way to [`copy`](super::copy()).
 //!
 //! The same for all streams, and for halves of any. The documentation is in [`bulk_operations`], which gives them to a
-//! public type as [`stream_operations`](super::byte_stream::stream_operations) does.
+//! public type as [`stream_operations`](super::stream_operations) does.
 
 use std::fs::File;
 use std::io::{self, Cursor};

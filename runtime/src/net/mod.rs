@@ -56,6 +56,7 @@ mod permits;
 mod resolve;
 mod send_file;
 mod serve;
+mod stream_operations;
 mod tcp;
 mod traits;
 mod udp;

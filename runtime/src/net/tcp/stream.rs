@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use super::{Keepalive, socket};
 use crate::io::AsyncFd;
-use crate::net::byte_stream::{ByteStream, StreamSocket, stream_operations};
+use crate::net::byte_stream::{ByteStream, StreamSocket};
 use crate::net::connect;
 use crate::net::half::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
 use crate::net::options::buffer_options;
 use crate::net::resolve::ToSocketAddrs;
+use crate::net::stream_operations::stream_operations;
 use crate::reactor::Interest;
 use crate::sys::socket::Socket;
 

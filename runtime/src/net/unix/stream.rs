@@ -11,10 +11,11 @@ use std::path::Path;
 use super::descriptors::{self, WithFds, descriptor_operations};
 use super::{Named, PeerCredentials, a_few_times};
 use crate::io::AsyncFd;
-use crate::net::byte_stream::{ByteStream, StreamSocket, stream_operations};
+use crate::net::byte_stream::{ByteStream, StreamSocket};
 use crate::net::error::cannot;
 use crate::net::half::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
 use crate::net::options::buffer_options;
+use crate::net::stream_operations::stream_operations;
 use crate::reactor::Interest;
 use crate::sys::socket::{Connect, Domain, Socket, Type};
 
