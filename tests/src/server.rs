@@ -19,20 +19,14 @@ use crate::watchdog::{LIMIT, eventually, within};
 /// As `body` does; when it takes longer than `limit`.
 #[track_caller]
 pub fn with_servers<const N: usize>(workers: [usize; N], limit: Duration, body: fn(Server)) {
-    with_servers_given(&[], workers, limit, body);
-}
-
-/// The same, with further flags for the servers.
-pub fn with_servers_given<const N: usize>(
-    flags: &[&str],
-    workers: [usize; N],
-    limit: Duration,
-    body: fn(Server),
-) {
     for count in workers {
-        let mut command = echo(&["serve", "--listen", "127.0.0.1:0"]);
-        command.args(["--workers", &count.to_string()]).args(flags);
-        let server = RunningServer::start(&mut command);
+        let server = RunningServer::start(&mut echo(&[
+            "serve",
+            "--listen",
+            "127.0.0.1:0",
+            "--workers",
+            &count.to_string(),
+        ]));
         eprintln!("with {count} worker(s):");
         let running = *server;
         within(limit, move || body(running));
