@@ -9,7 +9,8 @@
 //! ```
 //!
 //! The timers have no load: their bench starts one `timers` process for each measurement, which runs one [`timers::Case`] on one
-//! runtime and prints its figures. Servers and load of UDP are one program too, `udp`.
+//! runtime and prints its figures. Servers and load of UDP are one program too, `udp`. Servers beside a task that keeps its worker
+//! are `interference`.
 //!
 //! - The floor and the load generator are written on the kernel ([`sys`]) and share no code with what they measure.
 //! - A server is ready when it has printed a line that contains its address; it ends when the harness kills it. No child
@@ -21,6 +22,7 @@ pub mod accounting;
 pub mod cli;
 pub mod contender;
 pub mod datagrams;
+pub mod interference;
 pub mod load;
 pub mod process;
 pub mod rescan;

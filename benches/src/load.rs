@@ -82,6 +82,10 @@ pub struct Report {
     pub p999_ns: u64,
     /// The slowest.
     pub max_ns: u64,
+    /// Echoes of the connection that had the fewest.
+    pub fewest: u64,
+    /// How long the oldest message that was still on its way at the end had been.
+    pub waiting_ns: u64,
     /// What the generator itself used.
     pub load_cpu: CpuTime,
     /// How long the generator waited for its core because something else ran there.

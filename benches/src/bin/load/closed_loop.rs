@@ -136,9 +136,15 @@ impl ClosedLoop {
     fn measure(&mut self, work: impl FnOnce(&mut Self) -> Result<()>) -> Result<Report> {
         self.latencies.reset();
         let (server, load, waited) = (self.server_cpu()?, sys::own_cpu_time()?, own_wait_ns());
+        let echoed = |connection: &Connection| connection.echoed();
+        let echoed_before: Vec<u64> = self.connections.iter().map(echoed).collect();
         let begin = Instant::now();
         work(self)?;
         let elapsed = begin.elapsed();
+        let echoes = self.connections.iter().map(echoed).zip(echoed_before);
+        let fewest = echoes.map(|(after, before)| after - before).min();
+        let on_their_way = self.connections.iter().filter(|one| one.is_waiting());
+        let waiting = on_their_way.map(|one| one.started().elapsed()).max();
         let load_cpu = sys::own_cpu_time()? - load;
         let load_waited_ns = own_wait_ns() - waited;
         let server_cpu = self.server_cpu()? - server;
@@ -150,6 +156,8 @@ impl ClosedLoop {
             p99_ns: self.latencies.value_at_quantile(0.99),
             p999_ns: self.latencies.value_at_quantile(0.999),
             max_ns: self.latencies.max(),
+            fewest: fewest.unwrap_or(0),
+            waiting_ns: waiting.unwrap_or_default().as_nanos() as u64,
             load_cpu,
             load_waited_ns,
             server_cpu,

@@ -1,0 +1,113 @@
+//! Tasks that keep their worker, and what others on the same runtime feel of it: `cargo bench -p wakeful-benches --bench
+//! interference`, `-- --help` for the options.
+//!
+//! Both runtimes have two workers, one of which the disturbing task keeps; which one, and who runs what else, is theirs to
+//! choose. Nothing is pinned: with two CPUs the load generator and what is computed compete with the server for them.
+//!
+//! How to read the numbers:
+//!
+//! - *÷ tokio* are medians over interleaved rounds of the ratio within a round; a server is a fresh process in each.
+//! - The task computes by the clock, and then rests: for as long, or not at all, when it only yields. *server busy*, in CPUs, tells
+//!   whether it got on: a runtime that let it wait would echo faster.
+//! - The load is a closed loop. While a server stands still it sends nothing, so a stall of 50 ms costs each connection one slow
+//!   echo, and with few connections the 99th percentile may not see it; p99.9 and *longest* do. Those belong to the reading of a
+//!   good p99, ours too.
+//! - *longest* is the slowest echo, or the message that was still waiting when the time was over, whichever waited longer;
+//!   *fewest* is how many echoes the connection had that had the fewest. Of a stuck worker every figure is the worst of all
+//!   rounds.
+
+mod compute;
+mod options;
+mod stuck;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use wakeful_benches::cli::{self, Result};
+use wakeful_benches::contender::tokio_version;
+use wakeful_benches::interference::{Hog, Job, Plan, WORKERS};
+use wakeful_benches::load::{self, Report};
+use wakeful_benches::sys;
+use wakeful_benches::timers::Runtime;
+
+use crate::options::{Options, Section};
+
+fn main() -> ExitCode {
+    cli::finish("interference bench", run())
+}
+
+fn run() -> Result<()> {
+    let Some(options) = Options::parse()? else {
+        println!("{}", options::USAGE);
+        return Ok(());
+    };
+    sys::raise_descriptor_limit()?;
+    println!("tokio {}; {WORKERS} workers, NOT pinned", tokio_version());
+    for section in &options.sections {
+        match section {
+            Section::Compute => compute::run(&options)?,
+            Section::Stuck => stuck::run(&options)?,
+        }
+    }
+    Ok(())
+}
+
+/// What `runtime` did in each round.
+struct Series<T> {
+    runtime: Runtime,
+    rounds: Vec<T>,
+}
+
+/// Gives ours and tokio a turn in every round, in rotated order.
+fn rounds<T>(
+    count: usize,
+    mut measure: impl FnMut(Runtime) -> Result<T>,
+) -> Result<[Series<T>; 2]> {
+    let mut all = [Runtime::Ours, Runtime::Tokio].map(|runtime| Series {
+        runtime,
+        rounds: Vec::with_capacity(count),
+    });
+    for round in 0..count {
+        for turn in 0..all.len() {
+            let series = &mut all[(round + turn) % 2];
+            series.rounds.push(measure(series.runtime)?);
+        }
+    }
+    Ok(all)
+}
+
+/// Measures the echoes of a fresh server beside `hog`.
+fn echo(runtime: Runtime, hog: Hog, load: load::Plan) -> Result<Report> {
+    let plan = Plan {
+        runtime,
+        job: Job::Echo,
+        hog,
+    };
+    let server = plan.serve(Path::new(PROGRAM))?;
+    load.run(Path::new(env!("CARGO_BIN_EXE_load")), &server, None)
+}
+
+/// The longest wait of a message, answered or not.
+fn longest_ns(report: &Report) -> u64 {
+    report.max_ns.max(report.waiting_ns)
+}
+
+fn name(runtime: Runtime) -> &'static str {
+    match runtime {
+        Runtime::Ours => "ours",
+        Runtime::Tokio => "tokio-multi",
+    }
+}
+
+fn ms(ns: f64) -> String {
+    format!("{:.2}", ns / 1e6)
+}
+
+/// Says whether a bound is kept.
+fn verdict(bound: &str, figure: &str, is_kept: bool) {
+    let kept = if is_kept { "kept" } else { "MISSED" };
+    println!("  {bound}: {figure}, {kept}");
+}
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_interference");
+const MESSAGE_BYTES: usize = 64;
