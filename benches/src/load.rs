@@ -48,6 +48,15 @@ impl Plan {
         answer(&mut command, cpu)
     }
 
+    /// The same with a message of every connection each `pace`, whatever the server does; latency counts from when it was due.
+    pub fn run_paced(&self, program: &Path, server: &Server, pace: Duration) -> Result<Report> {
+        let mut command = self.command(program, server);
+        answer(
+            command.args(["--pace-ms", &pace.as_millis().to_string()]),
+            None,
+        )
+    }
+
     /// The same with a new connection for every message.
     pub fn run_churn(&self, program: &Path, server: &Server, cpu: Option<usize>) -> Result<Tally> {
         answer(self.command(program, server).arg("--churn"), cpu)

@@ -9,9 +9,11 @@
 //! - *÷ tokio* are medians over interleaved rounds of the ratio within a round; a server is a fresh process in each.
 //! - The task computes by the clock, and then rests: for as long, or not at all, when it only yields. *server busy*, in CPUs, tells
 //!   whether it got on: a runtime that let it wait would echo faster.
-//! - The load is a closed loop. While a server stands still it sends nothing, so a stall of 50 ms costs each connection one slow
-//!   echo, and with few connections the 99th percentile may not see it; p99.9 and *longest* do. Those belong to the reading of a
-//!   good p99, ours too.
+//! - There are two loads. *paced*: every connection sends at regular times, a tenth of what the servers can do, and latency counts
+//!   from those times, so every stall is seen for as long as it lasts. *full*: a closed loop, which sends nothing while a server
+//!   stands still: a stall of 50 ms costs each connection one slow echo, and the 99th percentile may not see it. There
+//!   throughput is compared; with two CPUs, p99 is mostly for how long the kernel lets the computing thread keep one that others
+//!   want, which no runtime changes.
 //! - *longest* is the slowest echo, or the message that was still waiting when the time was over, whichever waited longer;
 //!   *fewest* is how many echoes the connection had that had the fewest. Of a stuck worker every figure is the worst of all
 //!   rounds.
@@ -22,6 +24,7 @@ mod stuck;
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use wakeful_benches::cli::{self, Result};
 use wakeful_benches::contender::tokio_version;
@@ -76,15 +79,19 @@ fn rounds<T>(
     Ok(all)
 }
 
-/// Measures the echoes of a fresh server beside `hog`.
-fn echo(runtime: Runtime, hog: Hog, load: load::Plan) -> Result<Report> {
+/// Measures the echoes of a fresh server beside `hog`, at regular times if a pace is given.
+fn echo(runtime: Runtime, hog: Hog, load: load::Plan, pace: Option<Duration>) -> Result<Report> {
     let plan = Plan {
         runtime,
         job: Job::Echo,
         hog,
     };
     let server = plan.serve(Path::new(PROGRAM))?;
-    load.run(Path::new(env!("CARGO_BIN_EXE_load")), &server, None)
+    let program = Path::new(env!("CARGO_BIN_EXE_load"));
+    match pace {
+        Some(pace) => load.run_paced(program, &server, pace),
+        None => load.run(program, &server, None),
+    }
 }
 
 /// The longest wait of a message, answered or not.

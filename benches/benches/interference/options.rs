@@ -49,7 +49,7 @@ impl Options {
         if sections.is_empty() {
             sections = vec![Section::Compute, Section::Stuck];
         }
-        let (usual_rounds, usual_ms, stuck) = if quick { (3, 400, 1) } else { (9, 2_000, 5) };
+        let (usual_rounds, usual_ms, stuck) = if quick { (3, 400, 1) } else { (9, 1_000, 5) };
         Ok(Some(Self {
             sections,
             rounds: rounds.unwrap_or(usual_rounds),
@@ -68,4 +68,4 @@ usage: cargo bench -p wakeful-benches --bench interference [-- OPTIONS]
 
   --quick        few and short rounds: below a minute
   --rounds N     interleaved rounds of --compute (9; --quick 3); --stuck has a third of them
-  --seconds S    length of a measurement of --compute (2; --quick 0.4)";
+  --seconds S    length of a measurement of --compute (1; --quick 0.4)";

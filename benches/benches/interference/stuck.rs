@@ -30,7 +30,7 @@ fn echoes(hog: Hog, count: usize) -> Result<()> {
         measured: cycle(hog),
         warm_up: REST / 2,
     };
-    let all = rounds(count, |runtime| echo(runtime, hog, load))?;
+    let all = rounds(count, |runtime| echo(runtime, hog, load, None))?;
     println!(
         "\na thread sleeps for {} s: {CONNECTIONS} connections, {MESSAGE_BYTES} B, the worst of {count} round(s)",
         hog.busy.as_secs()

@@ -13,6 +13,7 @@ use wakeful_benches::sys::{self, EDGE_TRIGGERED, Epoll, Events, READABLE, WRITAB
 
 use crate::Options;
 use crate::connection::{self, Connection, STALLED};
+use crate::paced::Pace;
 
 /// How long the loop runs.
 #[derive(Clone, Copy)]
@@ -31,6 +32,11 @@ pub(crate) fn run(options: &Options) -> Result<Report> {
     let mut clients = ClosedLoop::open(options)?;
     match options.extent {
         Extent::Time { warm_up, measured } => {
+            if let Some(period) = options.pace {
+                let mut pace = Pace::new(period, options.connections);
+                pace.drive(&mut clients, warm_up)?;
+                return clients.measure(|clients| pace.drive(clients, measured));
+            }
             clients.start(u64::MAX)?;
             clients.drive(Some(warm_up))?;
             clients.measure(|clients| clients.drive(Some(measured)))
@@ -42,17 +48,18 @@ pub(crate) fn run(options: &Options) -> Result<Report> {
     }
 }
 
-struct ClosedLoop {
-    epoll: Epoll,
-    events: Events,
-    connections: Vec<Connection>,
-    buffer: Vec<u8>,
+/// Clients, and what was measured of their messages.
+pub(crate) struct ClosedLoop {
+    pub(crate) epoll: Epoll,
+    pub(crate) events: Events,
+    pub(crate) connections: Vec<Connection>,
+    pub(crate) buffer: Vec<u8>,
     spin: bool,
     server_pid: Option<u32>,
     /// Messages that may still be sent.
     budget: u64,
     in_flight: usize,
-    latencies: Histogram<u64>,
+    pub(crate) latencies: Histogram<u64>,
 }
 
 impl ClosedLoop {

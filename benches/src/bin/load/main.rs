@@ -2,6 +2,7 @@
 //!
 //! As a closed loop (`--seconds` or `--count`) each connection has one message on its way: it sends, waits for the whole
 //! echo, checks every byte, and sends the next. The answer is one line of JSON, `wakeful_benches::load::Report`.
+//! With `--pace-ms` each connection sends at regular times instead, and latency counts from those.
 //! With `--churn` it does the same with a connection for every message; the answer is a `wakeful_benches::throughput::Tally`.
 //! With `--idle` it opens connections, has each echo once, says so, and holds them until it is killed.
 //!
@@ -13,6 +14,7 @@ mod churn;
 mod closed_loop;
 mod connection;
 mod idle;
+mod paced;
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -54,6 +56,8 @@ struct Options {
     /// Poll all the time instead of sleeping in `epoll_wait`.
     spin: bool,
     server_pid: Option<u32>,
+    /// How far apart the messages of a connection are; only with a time.
+    pace: Option<Duration>,
     /// A connection for every message.
     churn: bool,
     /// If not zero, everything above but the address and the size is without meaning.
@@ -70,6 +74,7 @@ impl Options {
         let mut count = None;
         let mut spin = false;
         let mut server_pid = None;
+        let mut pace = None;
         let mut churn = false;
         let mut idle = 0;
 
@@ -92,6 +97,10 @@ impl Options {
                 Long("server-pid") => {
                     server_pid = Some(cli::value(&mut parser, "--server-pid", "a process id")?);
                 }
+                Long("pace-ms") => {
+                    let pace_ms = cli::number(&mut parser, "--pace-ms", 1..=60_000)?;
+                    pace = Some(Duration::from_millis(pace_ms));
+                }
                 Long("churn") => churn = true,
                 Long("idle") => {
                     idle = cli::number(&mut parser, "--idle", 1..=CONNECTIONS_MAX)?;
@@ -110,6 +119,7 @@ impl Options {
             },
             spin,
             server_pid,
+            pace,
             churn,
             idle,
         }))
@@ -128,5 +138,6 @@ usage: load --connect ADDRESS:PORT [options]
   --count N           instead of both: exactly N messages in all
   --spin              poll all the time instead of sleeping
   --server-pid PID    report this process's CPU time too
+  --pace-ms N         a message of every connection each N ms, instead of after its echo; not with --count
   --churn             a new connection for every message
   --idle N            instead of all that: open N connections, echo once on each, hold them until killed";
