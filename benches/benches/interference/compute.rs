@@ -9,7 +9,7 @@ use wakeful_benches::stats::median;
 use wakeful_benches::table::{Table, grouped};
 
 use crate::options::Options;
-use crate::{MESSAGE_BYTES, Series, echo, longest_ns, ms, name, rounds, verdict};
+use crate::{MESSAGE_BYTES, Series, by_load, echo, longest_ns, ms, name, rounds, verdict};
 
 /// Compares the echoes, for every length of the computation, with and without a rest after it, under both loads.
 pub(crate) fn run(options: &Options) -> Result<()> {
@@ -37,7 +37,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
                 echo(runtime, hog, plan, Some(PACE))
             })?;
             let full = rounds(options.rounds, |runtime| echo(runtime, hog, plan, None))?;
-            print!("{}", table([("paced", &paced), ("full", &full)]));
+            print!("{}", table(&paced, &full));
             let [p99, p99_full] = [&paced, &full]
                 .map(|[ours, tokio]| ours.ratio(tokio, |report| report.p99_ns as f64));
             let [ours, tokio] = &full;
@@ -59,7 +59,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-fn table(loads: [(&str, &[Series<Report>; 2]); 2]) -> Table {
+fn table(paced: &[Series<Report>; 2], full: &[Series<Report>; 2]) -> Table {
     let mut table = Table::new([
         "load, server",
         "echoes/s",
@@ -71,10 +71,7 @@ fn table(loads: [(&str, &[Series<Report>; 2]); 2]) -> Table {
         "server busy",
         "load busy",
     ]);
-    for (load, series) in loads
-        .into_iter()
-        .flat_map(|(load, all)| all.iter().map(move |series| (load, series)))
-    {
+    for (load, series) in by_load(paced, full) {
         let ns = |value: fn(&Report) -> u64| ms(series.median(|report| value(report) as f64));
         table.row(vec![
             format!("{load}, {}", name(series.runtime)),

@@ -9,7 +9,7 @@ use wakeful_benches::load::{self, Report};
 use wakeful_benches::table::{Table, grouped};
 
 use crate::options::Options;
-use crate::{MESSAGE_BYTES, PROGRAM, Series, echo, longest_ns, ms, name, rounds, verdict};
+use crate::{MESSAGE_BYTES, PROGRAM, Series, by_load, echo, longest_ns, ms, name, rounds, verdict};
 
 /// Measures echoes and timers from before the worker is stuck until after it is back.
 pub(crate) fn run(options: &Options) -> Result<()> {
@@ -30,23 +30,24 @@ fn echoes(hog: Hog, count: usize) -> Result<()> {
         measured: cycle(hog),
         warm_up: REST / 2,
     };
-    let all = rounds(count, |runtime| echo(runtime, hog, load, None))?;
+    let paced = rounds(count, |runtime| echo(runtime, hog, load, Some(PACE)))?;
+    let full = rounds(count, |runtime| echo(runtime, hog, load, None))?;
     println!(
         "\na thread sleeps for {} s: {CONNECTIONS} connections, {MESSAGE_BYTES} B, the worst of {count} round(s)",
         hog.busy.as_secs()
     );
     let mut table = Table::new([
-        "server",
+        "load, server",
         "echoes/s",
         "p50 ms",
         "p99 ms",
         "longest ms",
         "fewest",
     ]);
-    for series in &all {
+    for (load, series) in by_load(&paced, &full) {
         let rates = series.rounds.iter().map(Report::requests_per_second);
         table.row(vec![
-            name(series.runtime).to_owned(),
+            format!("{load}, {}", name(series.runtime)),
             grouped(rates.fold(f64::INFINITY, f64::min)),
             series.worst_ms(|report| report.p50_ns),
             series.worst_ms(|report| report.p99_ns),
@@ -55,15 +56,20 @@ fn echoes(hog: Hog, count: usize) -> Result<()> {
         ]);
     }
     print!("{table}");
-    let [ours, _] = &all;
-    let fewest = ours.least(|report| report.fewest);
-    ours.bound("p99 of the echoes below 50 ms", |report| report.p99_ns);
-    ours.bound("longest wait below 50 ms", longest_ns);
-    verdict(
-        "every connection served",
-        &format!("{fewest} echoes at least"),
-        fewest > 0,
-    );
+    for (load, series) in [("paced", &paced[0]), ("full", &full[0])] {
+        let fewest = series.least(|report| report.fewest);
+        series.bound(
+            &format!("{load}: p99 of the echoes below 50 ms"),
+            |report| report.p99_ns,
+        );
+        series.bound(&format!("{load}: longest wait below 50 ms"), longest_ns);
+        let figure = format!("{fewest} echoes at least");
+        verdict(
+            &format!("{load}: every connection served"),
+            &figure,
+            fewest > 0,
+        );
+    }
     Ok(())
 }
 
@@ -124,6 +130,8 @@ impl<T> Series<T> {
 }
 
 const CONNECTIONS: usize = 1_000;
+/// 10 000 echoes per second: far from what one worker can do.
+const PACE: Duration = Duration::from_millis(100);
 const SLEEPERS: usize = 1_000;
 const BOUND_NS: u64 = 50_000_000;
 /// Before the thread sleeps: the connections are opened meanwhile, and spread over both workers.
