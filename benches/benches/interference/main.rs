@@ -12,8 +12,8 @@
 //! - There are two loads. *paced*: every connection sends at regular times, a tenth or so of what the servers can do, and latency counts
 //!   from those times, so every stall is seen for as long as it lasts. *full*: a closed loop, which sends nothing while a server
 //!   stands still: a stall of 50 ms costs each connection one slow echo, and the 99th percentile may not see it. There
-//!   throughput is compared; with two CPUs, p99 is mostly for how long the kernel lets the computing thread keep one that others
-//!   want, which no runtime changes.
+//!   throughput is compared; where CPUs are short, p99 also holds for how long the kernel lets the computing thread keep one that
+//!   others want.
 //! - *longest* is the slowest echo, or the message that was still waiting when the time was over, whichever waited longer;
 //!   *fewest* is how many echoes the connection had that had the fewest. Of a stuck worker every figure is the worst of all
 //!   rounds. A thousand connections in a closed loop wait for each other some 15 ms as it is, and more where other programs run.
