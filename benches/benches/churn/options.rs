@@ -8,6 +8,7 @@ use wakeful_benches::cli::{self, Result};
 /// What the command line asks for.
 pub(crate) struct Options {
     pub(crate) sections: Vec<Section>,
+    pub(crate) quick: bool,
     pub(crate) rounds: usize,
     pub(crate) measured: Duration,
 }
@@ -51,6 +52,7 @@ impl Options {
         let seconds = seconds.unwrap_or(if quick { 0.2 } else { 0.4 });
         Ok(Some(Self {
             sections,
+            quick,
             rounds: rounds.unwrap_or(if quick { 5 } else { 15 }),
             measured: Duration::from_secs_f64(seconds),
         }))

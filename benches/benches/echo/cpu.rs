@@ -12,7 +12,7 @@ use wakeful_benches::table::{Table, grouped};
 use crate::options::Options;
 use crate::setup::{Setup, plan};
 
-/// Prints nanoseconds per echo for every server, and the ratio of user time to tokio's.
+/// Shows nanoseconds per echo for every server, and the ratio of user time to tokio's.
 pub(crate) fn per_echo(setup: &Setup, options: &Options) -> Result<()> {
     let connections = options.connections_or(&[64])[0];
     let slices = options.rounds.unwrap_or(60);
@@ -38,8 +38,8 @@ pub(crate) fn per_echo(setup: &Setup, options: &Options) -> Result<()> {
         }
     }
 
-    println!(
-        "\nCPU per echo: {connections} connection(s), {} B, one worker, pinned, {slices} slices of {:.0} s a side",
+    let title = format!(
+        "CPU per echo: {connections} connection(s), {} B, one worker, pinned, {slices} slices of {:.0} s a side",
         options.size,
         measured.as_secs_f64()
     );
@@ -64,7 +64,7 @@ pub(crate) fn per_echo(setup: &Setup, options: &Options) -> Result<()> {
             tokio_user.map_or_else(String::new, |tokio| format!("{:.2}", user / tokio)),
         ]);
     }
-    print!("{table}");
+    setup.results.table(&title, table);
     Ok(())
 }
 

@@ -36,7 +36,7 @@ fn run() -> Result<()> {
         return Ok(());
     };
     let setup = Setup::new(&options)?;
-    println!("{setup}");
+    setup.results.text(setup.to_string());
     for section in &options.sections {
         match section {
             Section::OneWorker => rounds::one_worker(&setup, &options)?,
@@ -45,5 +45,5 @@ fn run() -> Result<()> {
             Section::Cpu => cpu::per_echo(&setup, &options)?,
         }
     }
-    Ok(())
+    setup.results.write()
 }

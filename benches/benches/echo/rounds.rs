@@ -10,6 +10,7 @@ use wakeful_benches::accounting::CpuTime;
 use wakeful_benches::cli::Result;
 use wakeful_benches::contender::Contender;
 use wakeful_benches::load::Report;
+use wakeful_benches::results::Results;
 use wakeful_benches::stats::median;
 use wakeful_benches::table::{Table, grouped};
 use wakeful_benches::throughput::{CLIENT_BOUND_FROM, DISTURBED_FROM};
@@ -85,32 +86,33 @@ impl Comparison {
                     series.reports.push(setup.load(plan, &server, self.cpus)?);
                 }
             }
-            println!(
-                "\n{}: {connections} connection(s), {} B, {rounds} rounds of {:.2} s",
+            let title = format!(
+                "{}: {connections} connection(s), {} B, {rounds} rounds of {:.2} s",
                 self.title,
                 options.size,
                 measured.as_secs_f64()
             );
-            print!("{}", measurements(&all, plan.spins()));
-            self.warn_of_disturbance(&all);
-            self.print_ratios(&all, plan.spins());
+            let results = &setup.results;
+            results.table(&title, measurements(&all, plan.spins()));
+            self.warn_of_disturbance(&all, results);
+            self.show_ratios(&all, plan.spins(), results);
         }
         Ok(())
     }
 
     /// On a core of its own the load generator never waits, unless something that is no part of the comparison runs there.
-    fn warn_of_disturbance(&self, all: &[Series]) {
+    fn warn_of_disturbance(&self, all: &[Series], results: &Results) {
         let reports = all.iter().flat_map(|series| &series.reports);
         let disturbed = median(reports.map(Report::load_disturbed));
         if self.cpus.load.is_some() && disturbed >= DISTURBED_FROM {
-            println!(
+            results.text(format!(
                 "  DISTURBED: other programs had {:.0} % of the load generator's core; measure again when they rest",
                 disturbed * 100.0
-            );
+            ));
         }
     }
 
-    fn print_ratios(&self, all: &[Series], spins: bool) {
+    fn show_ratios(&self, all: &[Series], spins: bool, results: &Results) {
         let references = all
             .iter()
             .filter(|series| self.references.contains(&series.server));
@@ -120,11 +122,11 @@ impl Comparison {
                 .filter(|series| series.server != reference.server);
             let others: Vec<&Series> = others.collect();
             if !others.is_empty() {
-                print!("\n{}", ratios(&others, reference, spins));
+                results.table("", ratios(&others, reference, spins));
             }
         }
         if !spins && all.iter().any(Series::is_client_bound) {
-            println!("  * client-bound: the load generator's core was ≥ 90 % busy");
+            results.text("  * client-bound: the load generator's core was ≥ 90 % busy");
         }
     }
 }

@@ -1,13 +1,13 @@
 //! The machine and the programs of this run.
 
 use std::fmt;
-use std::fs;
 use std::time::Duration;
 
 use wakeful_benches::cli::Result;
-use wakeful_benches::contender::{Contender, Programs, tokio_version};
+use wakeful_benches::contender::{Contender, Programs};
 use wakeful_benches::load::{Plan, Report};
 use wakeful_benches::process::Server;
+use wakeful_benches::results::Results;
 use wakeful_benches::sys;
 
 use crate::options::Options;
@@ -18,6 +18,7 @@ pub(crate) struct Setup {
     pub(crate) pinned: Cpus,
     /// How many descriptors one process may have.
     pub(crate) descriptors_max: u64,
+    pub(crate) results: Results,
 }
 
 /// Where a server and its load run. `None`: where the kernel likes.
@@ -53,6 +54,7 @@ impl Setup {
                 load: Some(load),
             },
             descriptors_max: sys::raise_descriptor_limit()?,
+            results: Results::new("echo", options.quick)?,
         })
     }
 
@@ -79,12 +81,10 @@ pub(crate) fn plan(connections: usize, size: usize, measured: Duration) -> Plan 
 
 impl fmt::Display for Setup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-        write!(f, "tokio {}, Linux {}", tokio_version(), kernel.trim())?;
         if let (Some(server), Some(load)) = (self.pinned.server, self.pinned.load) {
             write!(
                 f,
-                "; where pinned, server on CPU {server}, load on CPU {load}"
+                "where pinned, server on CPU {server}, load on CPU {load}"
             )?;
         }
         Ok(())
