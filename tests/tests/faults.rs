@@ -19,7 +19,7 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream as UnixStd;
 use std::path::Path;
 use std::pin::pin;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -226,6 +226,52 @@ fn a_server_gives_a_broken_listener_its_time_however_many_connections_go() {
             sim::clear();
             assert_eq!(ended.unwrap_err().raw_os_error(), Some(libc::EINVAL));
             assert!(begun.elapsed() >= Duration::from_secs(1));
+        });
+    });
+}
+
+#[test]
+fn a_lack_that_lasted_takes_no_time_from_a_listener_that_fails_after_it() {
+    let _turn = in_turn();
+    case("accept with errno EMFILE, then EINVAL".to_owned(), || {
+        let runtime = Builder::new().virtual_time(true).build().unwrap();
+        runtime.block_on(async {
+            const LACKS: u64 = 12; // the pause has its full length long before
+            let listener = bound();
+            let waiting = connected(listener.local_addr().unwrap()); // in the backlog
+            sim::install(
+                Plan::new()
+                    .fail(Call::Accept, 1..LACKS + 1, libc::EMFILE)
+                    .fail(Call::Accept, LACKS + 1..LACKS + 3, libc::EINVAL),
+            );
+            let errors = Arc::new(Mutex::new(Vec::new()));
+            let told = errors.clone();
+            let server = Server::new()
+                .listen(listener, |_, _| async {})
+                .on_accept_error(move |error| {
+                    let errno = error.raw_os_error().unwrap();
+                    told.lock().unwrap().push((errno, Instant::now()));
+                });
+            let stats = server.stats();
+            let served = async {
+                while stats.report().done == 0 {
+                    sleep(Duration::from_secs(1)).await;
+                }
+            };
+            let report = server.run_until(served).await;
+            sim::clear();
+            drop(waiting);
+            assert_eq!(report.unwrap().pauses, LACKS + 2);
+            let errors = errors.lock().unwrap();
+            let [.., (before, lack), (first, fault), (second, again)] = errors[..] else {
+                panic!("{errors:?}");
+            };
+            assert_eq!(
+                [before, first, second],
+                [libc::EMFILE, libc::EINVAL, libc::EINVAL]
+            );
+            assert!(fault - lack >= Duration::from_millis(900), "the longest");
+            assert!(again - fault < Duration::from_millis(100), "a short one");
         });
     });
 }
