@@ -9,8 +9,8 @@
 //! ```
 //!
 //! The timers have no load: their bench starts one `timers` process for each measurement, which runs one [`timers::Case`] on one
-//! runtime and prints its figures. Servers and load of UDP are one program too, `udp`. Servers beside a task that keeps its worker
-//! are `interference`.
+//! runtime and prints its figures. So does the bench of the scheduler, with `scheduler`. Servers and load of UDP are one program
+//! too, `udp`. Servers beside a task that keeps its worker are `interference`.
 //!
 //! - The floor and the load generator are written on the kernel ([`sys`]) and share no code with what they measure.
 //! - A server is ready when it has printed a line that contains its address; it ends when the harness kills it. No child
@@ -23,6 +23,7 @@ pub mod accounting;
 pub mod cli;
 pub mod contender;
 pub mod datagrams;
+pub mod executors;
 pub mod interference;
 pub mod load;
 pub mod machine;
@@ -30,6 +31,8 @@ pub mod plot;
 pub mod process;
 pub mod rescan;
 pub mod results;
+pub mod rounds;
+pub mod scheduler;
 pub mod stats;
 pub mod sys;
 pub mod table;
