@@ -16,7 +16,7 @@ use super::context;
 use super::counters::Sampler;
 use super::registry::Registry;
 use super::shared::Shared;
-use crate::task::{RegistryKey, Runnable, Schedule, TaskRef};
+use crate::task::{Ended, Runnable, Schedule, TaskRef};
 use crate::util::sync::Mutex;
 use crate::util::sync::atomic::{
     AtomicBool, AtomicUsize,
@@ -95,8 +95,8 @@ impl LocalTasks {
     }
 
     /// Lets go of a task that has completed.
-    pub(crate) fn remove(&self, key: RegistryKey) {
-        self.live.remove(key);
+    pub(crate) fn remove(&self, ended: Ended) {
+        self.live.remove(ended);
     }
 
     /// The thread holds another core now, or none. Returns with the inbox emptied.
@@ -213,5 +213,5 @@ impl Schedule for Pinned {
 /// In [`Inbox::seat`]: the thread holds no core.
 const NO_CORE: usize = usize::MAX;
 
-/// In a [`RegistryKey`]: the task is registered with a thread.
+/// In a [`RegistryKey`](crate::task::RegistryKey): the task is registered with a thread.
 pub(crate) const LOCAL: u32 = u32::MAX;

@@ -176,9 +176,7 @@ where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
-    context::expect_current("`spawn`")
-        .home()
-        .spawn(future, None, Location::caller())
+    context::expect_current("`spawn`").spawn(future, None, Location::caller())
 }
 
 /// Spawns a task with a name, which shows wherever the task is printed. Otherwise like [`spawn`].
@@ -204,9 +202,7 @@ where
     F::Output: Send + 'static,
 {
     let context = context::expect_current("`spawn_named`");
-    context
-        .home()
-        .spawn(future, Some(name.into()), Location::caller())
+    context.spawn(future, Some(name.into()), Location::caller())
 }
 
 /// Spawns a task that stays on this thread, so its future need not be `Send`.

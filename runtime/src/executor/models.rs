@@ -1581,7 +1581,9 @@ fn work_injected(shared: &Shared) {
 /// As `Worker::poll`.
 fn finish_poll(shared: &Shared, ran: Ran) {
     match ran {
-        Ran::Complete(key) => shared.remotes[key.core() as usize].registry.remove(key),
+        Ran::Complete(ended) => shared.remotes[ended.key().core() as usize]
+            .registry
+            .remove(ended),
         Ran::Idle => {}
         Ran::Again(_) => unreachable!("nobody wakes it"),
     }

@@ -247,6 +247,11 @@ impl Ring {
         if seen.is_null() {
             return None; // the common case, without a read-modify-write
         }
+        if !self.has_thieves {
+            self.next.store(ptr::null_mut(), Relaxed); // nobody else takes from it
+            // SAFETY: the slot held a task of `into_raw`; `Stealer` takes nothing, so it is the owner's alone.
+            return Some(unsafe { Runnable::from_raw(NonNull::new_unchecked(seen)) });
+        }
         // Not a swap: who comes too late writes nothing, so an empty slot stays untouched until its owner fills it.
         let task = self
             .next

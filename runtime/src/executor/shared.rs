@@ -229,21 +229,35 @@ impl Home {
         let worker = worker.filter(|worker| Arc::ptr_eq(&worker.home().shared, &self.shared));
         // A task spawned on a worker is that worker's to register, whichever handle was used.
         let home = worker.map_or(self, |worker| worker.home());
+        home.spawn_by(worker, future, name, location)
+    }
+
+    /// The same on the thread of `worker`, whose home this is, or of none that runs tasks of this runtime.
+    pub(super) fn spawn_by<F>(
+        self: &Arc<Self>,
+        worker: Option<&Worker>,
+        future: F,
+        name: Option<Arc<str>>,
+        location: &'static Location<'static>,
+    ) -> JoinHandle<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
         let spawned_ms = worker.map_or_else(
             || self.shared.millis(sys::clock::now()),
             |worker| worker.now_ms(),
         );
-
         let (task, runnable, handle) = task::new(
             future,
-            home.clone(),
+            self.clone(),
             Meta {
                 name,
                 location,
                 spawned_ms,
             },
         );
-        match self.shared.remotes[home.core].registry.insert(task) {
+        match self.remote.registry.insert(task) {
             Ok(()) => match worker {
                 Some(worker) => worker.schedule_spawned(runnable),
                 None => self.shared.inject([runnable]),

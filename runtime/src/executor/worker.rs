@@ -349,13 +349,13 @@ impl Worker {
                 }
                 None => self.shared().inject([task]),
             },
-            Ran::Complete(key) if key.core() == LOCAL => {
-                self.shared().local_tasks_count.fetch_sub(1, Relaxed); // a statistic
-                self.local.remove(key);
-            }
-            Ran::Complete(key) => self.shared().remotes[key.core() as usize]
-                .registry
-                .remove(key),
+            Ran::Complete(ended) => match ended.key().core() {
+                LOCAL => {
+                    self.shared().local_tasks_count.fetch_sub(1, Relaxed); // a statistic
+                    self.local.remove(ended);
+                }
+                core => self.shared().remotes[core as usize].registry.remove(ended),
+            },
         }
     }
 

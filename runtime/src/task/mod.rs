@@ -39,7 +39,7 @@ pub(crate) use self::header::Header;
 pub use self::id::TaskId;
 pub use self::info::TaskInfo;
 pub use self::join::{Cancel, JoinHandle};
-pub(crate) use self::runnable::{Ran, Runnable, TaskRef};
+pub(crate) use self::runnable::{Ended, Ran, Runnable, TaskRef};
 pub(crate) use self::state::Phase;
 pub(crate) use self::waker::{address_of, mark_woken};
 

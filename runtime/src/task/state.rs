@@ -372,13 +372,22 @@ impl State {
         one_more(self.rmw().fetch_add(REF_ONE, Relaxed));
     }
 
-    /// Releases a reference; `true` if it was the last, and the task is the caller's to free.
+    /// Releases `count` references of the caller's; `true` if they were the last, and the task is the caller's to free.
+    ///
+    /// If there are no others, nobody can add one or look at the word again, and it need not be written. [`Acquire`]: what
+    /// came before the others were released.
     #[inline]
     #[must_use]
-    pub(super) fn release_reference(&self) -> bool {
-        let word = self.rmw().fetch_sub(REF_ONE, AcqRel);
-        debug_assert!(word >= REF_ONE, "released more often than held: {word:#b}");
-        word < 2 * REF_ONE
+    pub(super) fn release_references(&self, count: usize) -> bool {
+        if self.0.load(Acquire) < (count + 1) * REF_ONE {
+            return true;
+        }
+        let word = self.rmw().fetch_sub(count * REF_ONE, AcqRel);
+        debug_assert!(
+            word >= count * REF_ONE,
+            "released more often than held: {word:#b}"
+        );
+        word < (count + 1) * REF_ONE
     }
 
     /// Moves the word to what `next` makes of it, if anything, and returns the verdict that belongs to that move.

@@ -188,13 +188,15 @@ impl Schedule for ThreadQueue {
     }
 }
 
+/// Read-modify-writes of state words that `f` makes.
+fn rmws(f: impl FnOnce()) -> u32 {
+    let before = RMW_COUNT.get();
+    f();
+    RMW_COUNT.get() - before
+}
+
 #[test]
 fn wake_run_idle_costs_three_read_modify_writes_and_a_clone_one() {
-    fn rmws(f: impl FnOnce()) -> u32 {
-        let before = RMW_COUNT.get();
-        f();
-        RMW_COUNT.get() - before
-    }
     let waker = Arc::default();
     let (task, runnable, handle) = new(leaves_waker(&waker), ThreadQueue, meta());
     assert_eq!(
@@ -213,6 +215,33 @@ fn wake_run_idle_costs_three_read_modify_writes_and_a_clone_one() {
         1,
         "a wake after completion"
     );
+}
+
+#[test]
+fn the_end_of_a_task_costs_one_read_modify_write_beside_those_of_who_still_refers_to_it() {
+    let queue = Queue::default();
+    let (task, runnable, handle) = new(ready(7), queue.clone(), meta());
+    assert_eq!(rmws(|| drop(handle)), 1);
+    let ran = Cell::new(None);
+    assert_eq!(rmws(|| ran.set(Some(runnable.run(0)))), 2, "start, end");
+    let Some(Ran::Complete(ended)) = ran.take() else {
+        panic!("ready at once")
+    };
+    assert_eq!(
+        rmws(|| ended.release(Some(task))),
+        0,
+        "nobody else is left, so the word is nobody's concern"
+    );
+    assert_eq!(queue.tasks_count(), 0);
+
+    let (task, runnable, handle) = new(ready(7), queue.clone(), meta());
+    let Ran::Complete(ended) = runnable.run(0) else {
+        panic!("ready at once")
+    };
+    assert_eq!(rmws(|| ended.release(Some(task))), 1, "both at once");
+    assert_eq!(queue.tasks_count(), 1);
+    assert_eq!(rmws(|| assert_eq!(joined(handle).unwrap(), 7)), 0);
+    assert_eq!(queue.tasks_count(), 0);
 }
 
 // W1 to W8: wakes.
@@ -1022,10 +1051,10 @@ fn a_finished_run_names_the_registry_key_and_a_queue_slot_gives_the_task_back() 
         ptr::from_ref(runnable.header()),
         ptr::from_ref(task.header())
     );
-    let Ran::Complete(named) = runnable.run(0) else {
+    let Ran::Complete(ended) = runnable.run(0) else {
         panic!("ready at once")
     };
-    assert_eq!((named, task.header().key()), (key, key));
+    assert_eq!((ended.key(), task.header().key()), (key, key));
 }
 
 // What people see.
