@@ -489,8 +489,8 @@ impl Waiters {
 
     /// Keeps no memory for nothing.
     fn drop_empty_rare(&mut self) {
-        let is_empty = |rare: &Box<Rare>| rare.waiters.is_empty() && rare.limits.is_empty();
-        if self.rare.as_ref().is_some_and(is_empty) {
+        let is_empty = |rare: &Rare| rare.waiters.is_empty() && rare.limits.is_empty();
+        if self.rare.as_deref().is_some_and(is_empty) {
             self.rare = None;
         }
     }
