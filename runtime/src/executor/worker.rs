@@ -19,7 +19,7 @@ use super::shared::{Home, Remote, Shared};
 use super::timers::Timer;
 use crate::reactor::{EVENTS_MAX, Stand, set_turned_here};
 use crate::sys::{clock, thread::ThreadId};
-use crate::task::{Ran, Runnable};
+use crate::task::{Ended, Ran, Runnable};
 use crate::util::sync::thread;
 use crate::util::wake::wake_all;
 
@@ -336,26 +336,40 @@ impl Worker {
         self.settle(ran);
     }
 
-    /// Sees to what a poll has left to do.
+    /// Sees to what a poll has left to do; nearly always that is nothing.
     #[inline]
     fn settle(&self, ran: Ran) {
         match ran {
             Ran::Idle => {}
-            Ran::Again(task) if task.header().key().core() == LOCAL => self.local.push(task),
-            Ran::Again(task) => match &*self.core.borrow() {
-                Some(core) => {
-                    self.sampler.note(&task);
-                    self.push(core, task);
-                }
-                None => self.shared().inject([task]),
-            },
-            Ran::Complete(ended) => match ended.key().core() {
-                LOCAL => {
-                    self.shared().local_tasks_count.fetch_sub(1, Relaxed); // a statistic
-                    self.local.remove(ended);
-                }
-                core => self.shared().remotes[core as usize].registry.remove(ended),
-            },
+            Ran::Again(task) => self.queue_again(task),
+            Ran::Complete(ended) => self.let_go(ended),
+        }
+    }
+
+    /// A task was woken in its own poll.
+    #[inline(never)]
+    fn queue_again(&self, task: Runnable) {
+        if task.header().key().core() == LOCAL {
+            return self.local.push(task);
+        }
+        match &*self.core.borrow() {
+            Some(core) => {
+                self.sampler.note(&task);
+                self.push(core, task);
+            }
+            None => self.shared().inject([task]),
+        }
+    }
+
+    /// A task has completed.
+    #[inline(never)]
+    fn let_go(&self, ended: Ended) {
+        match ended.key().core() {
+            LOCAL => {
+                self.shared().local_tasks_count.fetch_sub(1, Relaxed); // a statistic
+                self.local.remove(ended);
+            }
+            core => self.shared().remotes[core as usize].registry.remove(ended),
         }
     }
 

@@ -52,6 +52,20 @@ impl Registration {
         }
     }
 
+    /// What is known of the source, if `interest` is satisfied by that; otherwise [`poll_ready`](Self::poll_ready) says what
+    /// is to be done.
+    #[inline]
+    pub(crate) fn known_ready(&self, interest: Interest) -> Option<Ready<'_>> {
+        match self.observe() {
+            ready @ Ready::Seen(_, seen)
+                if seen.readiness().intersects(interest.satisfied_by()) =>
+            {
+                Some(ready)
+            }
+            _ => None,
+        }
+    }
+
     /// Ready when `interest` is satisfied, as far as is known; the system call then made says for certain.
     ///
     /// A future passes a place for its key, and [`forget`](Self::forget)s it when it is dropped; a `poll_*` method passes
@@ -69,15 +83,10 @@ impl Registration {
         place: fn() -> Option<Place>,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<Ready<'_>>> {
-        let source = match self.observe() {
-            Ready::Assumed if self.assumes(interest) => return Poll::Ready(Ok(Ready::Assumed)),
-            Ready::Assumed => self.join(fd, place)?,
-            ready @ Ready::Seen(_, seen)
-                if seen.readiness().intersects(interest.satisfied_by()) =>
-            {
-                return Poll::Ready(Ok(ready));
-            }
-            Ready::Seen(source, _) => source,
+        let source = match self.source.get() {
+            Some(source) => source,
+            None if self.assumes(interest) => return Poll::Ready(Ok(Ready::Assumed)),
+            None => self.join(fd, place)?,
         };
         match source.wait(interest, key, cx) {
             Waited::Pending => Poll::Pending,

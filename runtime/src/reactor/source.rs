@@ -68,6 +68,7 @@ impl Source {
     /// Leaves the task's waker, unless `interest` is satisfied by now.
     ///
     /// A future passes a place for its key, which is filled; `None` stands for the key that `poll_*` methods share.
+    #[inline]
     pub(crate) fn wait(
         &self,
         interest: Interest,
