@@ -512,7 +512,9 @@ impl Worker {
         let now = self.core().note_visit();
         self.now_ms.set(shared.millis(now));
         let time = shared.clock.at(|| now);
-        self.harvest(|harvest, _| self.remote().timers.fire(time, &mut harvest.woken));
+        if self.remote().timers.may_be_due(time) {
+            self.harvest(|harvest, _| self.remote().timers.fire(time, &mut harvest.woken));
+        }
         for sibling in self.core().siblings.stuck(now, &shared.remotes) {
             counters.sweeps.add(1);
             self.harvest(|harvest, events_max| {
@@ -534,6 +536,9 @@ impl Worker {
             let mut harvest = core.harvest.borrow_mut();
             let events_max = core.queue.room().clamp(EVENTS_MIN, EVENTS_MAX);
             turn(&mut harvest, events_max);
+            if harvest.woken.is_empty() {
+                return;
+            }
             mem::take(&mut harvest.woken)
         };
         self.sampler.note_all(&woken);

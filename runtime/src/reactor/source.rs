@@ -501,7 +501,7 @@ impl Waiters {
     fn note_visit(&mut self) -> Waited {
         let here = turned_here();
         match &self.home {
-            Some(home) if home.reactor != here && here != NOWHERE => self.note_foreign_visit(here),
+            Some(home) if home.reactor != here => self.note_foreign_visit(here),
             _ => {
                 self.visits = 0;
                 Waited::Pending
@@ -511,6 +511,10 @@ impl Waiters {
 
     #[cold]
     fn note_foreign_visit(&mut self, here: u16) -> Waited {
+        if here == NOWHERE {
+            self.visits = 0;
+            return Waited::Pending;
+        }
         if self.visitor != here {
             (self.visitor, self.visits) = (here, 0);
         }
