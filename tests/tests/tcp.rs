@@ -57,6 +57,24 @@ fn a_descriptor_is_not_told_what_happened_to_the_one_that_had_its_number() {
 }
 
 #[test]
+fn a_duplicate_of_a_dropped_descriptor_is_not_listened_to() {
+    on_workers([1], |runtime| {
+        runtime.block_on(async {
+            let (first, mut first_peer) = unix_pair();
+            let (second, mut second_peer) = unix_pair();
+            register(&first).await;
+            register(&second).await;
+            let _duplicate = first.get_ref().try_clone().unwrap();
+            drop(first);
+            first_peer.write_all(b"x").unwrap();
+            second_peer.write_all(b"x").unwrap();
+            second.readable().await.unwrap(); // by then the other event, if there was one, has been looked at, too
+            assert_eq!(runtime.handle().metrics().stale_events, 0);
+        });
+    });
+}
+
+#[test]
 fn one_that_floods_does_not_shut_out_the_others() {
     on_workers([1, 2], |runtime| {
         let ended = runtime.block_on(async {
