@@ -8,9 +8,9 @@
 //!          └────────────starts──▶ `load`: closed loop, checks every byte, prints one JSON line             second CPU
 //! ```
 //!
-//! The timers have no load: their bench starts one `timers` process for each measurement, which runs one [`timers::Case`] on one
-//! runtime and prints its figures. So does the bench of the scheduler, with `scheduler`. Servers and load of UDP are one program
-//! too, `udp`. Servers beside a task that keeps its worker are `interference`.
+//! Timers, scheduler and memory have no load: their benches start one process of that name for each measurement, which runs one
+//! case ([`timers::Case`], [`scheduler::Case`], [`memory::Case`]) on one runtime and prints its figures. Servers and load of UDP are
+//! one program too, `udp`. Servers beside a task that keeps its worker are `interference`.
 //!
 //! - The floor and the load generator are written on the kernel ([`sys`]) and share no code with what they measure.
 //! - A server is ready when it has printed a line that contains its address; it ends when the harness kills it. No child
@@ -27,6 +27,7 @@ pub mod executors;
 pub mod interference;
 pub mod load;
 pub mod machine;
+pub mod memory;
 pub mod plot;
 pub mod process;
 pub mod rescan;

@@ -14,7 +14,6 @@
 //!   in short runs; for user space there is `--cpu`, which runs for a minute a side, and `instructions.sh`, which counts.
 
 mod cpu;
-mod memory;
 mod options;
 mod rounds;
 mod setup;
@@ -41,7 +40,6 @@ fn run() -> Result<()> {
         match section {
             Section::OneWorker => rounds::one_worker(&setup, &options)?,
             Section::TwoWorkers => rounds::two_workers(&setup, &options)?,
-            Section::Memory => memory::per_idle_connection(&setup, &options)?,
             Section::Cpu => cpu::per_echo(&setup, &options)?,
         }
     }

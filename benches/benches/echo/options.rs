@@ -24,7 +24,6 @@ pub(crate) struct Options {
 pub(crate) enum Section {
     OneWorker,
     TwoWorkers,
-    Memory,
     Cpu,
 }
 
@@ -45,7 +44,6 @@ impl Options {
             match argument {
                 Long("one-worker") => options.sections.push(Section::OneWorker),
                 Long("two-workers") => options.sections.push(Section::TwoWorkers),
-                Long("memory") => options.sections.push(Section::Memory),
                 Long("cpu") => options.sections.push(Section::Cpu),
                 Long("quick") => options.quick = true,
                 Long("servers") => {
@@ -77,7 +75,7 @@ impl Options {
             }
         }
         if options.sections.is_empty() {
-            options.sections = vec![Section::OneWorker, Section::TwoWorkers, Section::Memory];
+            options.sections = vec![Section::OneWorker, Section::TwoWorkers];
         }
         Ok(Some(options))
     }
@@ -104,8 +102,7 @@ usage: cargo bench -p wakeful-benches --bench echo [-- OPTIONS]
 
   --one-worker         one worker, server and load generator pinned to a core each
   --two-workers        two workers, nothing pinned
-  --memory             bytes per idle connection
-                       (without any of these: these three)
+                       (without any of these: these two)
   --cpu                user CPU time per echo, one minute a side
 
   --quick              1 and 64 connections, short rounds: below a minute

@@ -16,8 +16,6 @@ use crate::options::Options;
 pub(crate) struct Setup {
     pub(crate) programs: Programs,
     pub(crate) pinned: Cpus,
-    /// How many descriptors one process may have.
-    pub(crate) descriptors_max: u64,
     pub(crate) results: Results,
 }
 
@@ -38,6 +36,7 @@ impl Cpus {
 impl Setup {
     /// Finds two CPUs and the programs, and builds our server if it takes part.
     pub(crate) fn new(options: &Options) -> Result<Self> {
+        sys::raise_descriptor_limit()?;
         let programs = Programs::new(env!("CARGO_BIN_EXE_peer"), env!("CARGO_BIN_EXE_load"))?;
         if options.servers.contains(&Contender::Ours) {
             programs.build_echo()?;
@@ -53,7 +52,6 @@ impl Setup {
                 server: Some(server),
                 load: Some(load),
             },
-            descriptors_max: sys::raise_descriptor_limit()?,
             results: Results::new("echo", options.quick)?,
         })
     }

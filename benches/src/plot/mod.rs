@@ -98,7 +98,7 @@ impl Plot {
         area.fill(&WHITE)?;
         let (picture, legend) = area.split_horizontally(SIZE.0 - LEGEND_WIDTH);
         let mut chart = ChartBuilder::on(&picture)
-            .caption(&self.title, (FONT, 18))
+            .caption(&self.title, (FONT, 22))
             .margin(16)
             .x_label_area_size(44)
             .y_label_area_size(80)
@@ -107,7 +107,7 @@ impl Plot {
             .configure_mesh()
             .x_desc(&self.x.label)
             .y_desc(&self.y.label)
-            .label_style((FONT, 13))
+            .label_style((FONT, 16))
             .light_line_style(WHITE)
             .draw()?;
         for (number, line) in self.lines.iter().enumerate() {
@@ -121,7 +121,7 @@ impl Plot {
             let height = 60 + 22 * number as i32;
             let sample = PathElement::new(vec![(0, height), (20, height)], style);
             legend.draw(&sample)?;
-            let name = Text::new(line.name.as_str(), (28, height - 7), (FONT, 13));
+            let name = Text::new(line.name.as_str(), (28, height - 7), (FONT, 16));
             legend.draw(&name)?;
         }
         area.present()

@@ -125,7 +125,7 @@ fn decades(least: f64, most: f64) -> Vec<f64> {
 }
 
 fn text_of(number: f64) -> String {
-    if number >= 1e4 {
+    if number >= 1e3 {
         return grouped(number);
     }
     let text = format!("{number:.3}");

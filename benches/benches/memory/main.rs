@@ -1,0 +1,39 @@
+//! What connections and tasks cost: `cargo bench -p wakeful-benches --bench memory`, `-- --help` for the options.
+//!
+//! How to read the numbers:
+//!
+//! - *User memory* is what the server's process has more of for each connection, as the kernel tells it: all that the allocator
+//!   takes from the system for it. The kernel's own, socket buffers above all, is not in it; it is the same for all.
+//! - *Heap* is what is asked of the allocator, counted in a process of its own for each figure: it repeats to the byte.
+//! - *Own buffer*: each task has 4 KiB from which it echoes, as one writes it first. *No buffer*: it waits, and then borrows
+//!   one. wakeful's echo server, of the first table, does the latter.
+
+mod heap;
+mod options;
+mod resident;
+
+use std::process::ExitCode;
+
+use wakeful_benches::cli::{self, Result};
+use wakeful_benches::contender::Programs;
+use wakeful_benches::results::Results;
+
+use crate::options::Options;
+
+fn main() -> ExitCode {
+    cli::finish("memory bench", run())
+}
+
+fn run() -> Result<()> {
+    let Some(options) = Options::parse()? else {
+        println!("{}", options::USAGE);
+        return Ok(());
+    };
+    let programs = Programs::new(env!("CARGO_BIN_EXE_peer"), env!("CARGO_BIN_EXE_load"))?;
+    programs.build_echo()?;
+    let results = Results::new("memory", options.quick)?;
+    resident::per_idle_connection(&programs, options.rounds, &results)?;
+    heap::per_connection(&results)?;
+    heap::per_task(&results)?;
+    results.write()
+}
