@@ -236,7 +236,7 @@ fn a_wake_under_a_lock_that_the_task_needs_does_not_deadlock() {
         });
         runtime.block_on(async {
             while waiting.lock().unwrap().1.is_none() {
-                wakeful::yield_now().await;
+                yield_now().await;
             }
             let mut waiting = waiting.lock().unwrap();
             waiting.0 = true;
