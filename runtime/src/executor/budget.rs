@@ -7,13 +7,15 @@
 use std::cell::Cell;
 use std::task::{Context, Poll};
 
+use crate::task::run_again;
+
 /// Takes one unit. Pending, with the task woken, when the budget of this poll is used up.
 #[inline]
 pub(crate) fn poll_proceed(cx: &mut Context<'_>) -> Poll<()> {
     BUDGET.with(|budget| match budget.get() {
         UNLIMITED => Poll::Ready(()),
         0 => {
-            cx.waker().wake_by_ref();
+            run_again(cx.waker());
             Poll::Pending
         }
         left => {

@@ -13,6 +13,7 @@
 //! layer above, of which this one knows [`Schedule`] and nothing else: no wake or abort ever polls or drops a future in the
 //! caller's frame (W7), it only hands on a `Runnable`.
 
+mod again;
 mod error;
 mod header;
 mod id;
@@ -34,6 +35,7 @@ mod tests;
 use std::panic::Location;
 use std::sync::Arc;
 
+pub(crate) use self::again::run_again;
 pub use self::error::JoinError;
 pub(crate) use self::header::Header;
 pub use self::id::TaskId;

@@ -41,6 +41,7 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll, Waker};
 
+use super::again::noting;
 use super::error::{Failure, Payload};
 use super::header::Header;
 use super::pinned::PinnedFuture;
@@ -488,10 +489,13 @@ where
             StartRun::Cancel => Err(Failure::Cancelled),
             StartRun::Poll => {
                 cell.header.note_poll(now_ms);
-                // SAFETY: `start_run` made the task RUNNING in our name, and this is its home.
-                match unsafe { cell.poll(&task) } {
+                let (polled, again) = noting(cell.header.address(), || {
+                    // SAFETY: `start_run` made the task RUNNING in our name, and this is its home.
+                    unsafe { cell.poll(&task) }
+                });
+                match polled {
                     Poll::Ready(outcome) => outcome,
-                    Poll::Pending => match cell.header.state.end_poll() {
+                    Poll::Pending => match cell.header.state.end_poll(again) {
                         EndPoll::Idle => {
                             task.released();
                             return Ran::Idle;

@@ -26,7 +26,8 @@
 //!
 //! * RUNNING belongs to one thread. It alone touches the future, and it leaves by [`State::end_poll`] or [`State::complete`].
 //! * There is at most one `Runnable` per task: the one who sets SCHEDULED on a task that is not RUNNING makes it, and
-//!   `start_run` clears the flag as it takes it. A task that is woken while RUNNING gets its `Runnable` back from `end_poll`.
+//!   `start_run` clears the flag as it takes it. A task that is woken while RUNNING gets its `Runnable` back from `end_poll`,
+//!   which also sets the flag for a poll that has [asked for another](super::again).
 //! * COMPLETE is final. The outcome was written before it, and belongs to the `JoinHandle` from then on.
 //! * Every wake of a task that is not COMPLETE writes the word, also one that changes no flag: the poll it relies on begins by
 //!   reading that write, and so sees everything that happened before the wake. (A wake that only looked would let the
@@ -203,10 +204,12 @@ impl State {
         })
     }
 
-    /// The poll returned `Pending`.
+    /// The poll returned `Pending`, and has asked to run `again` or not.
     #[inline]
-    pub(super) fn end_poll(&self) -> EndPoll {
+    pub(super) fn end_poll(&self, again: bool) -> EndPoll {
+        let asked = if again { SCHEDULED } else { 0 };
         self.update(|word| {
+            let word = word | asked;
             debug_assert!(
                 word & RUNNING != 0 && word & COMPLETE == 0,
                 "end of a poll that never began: {word:#b}"

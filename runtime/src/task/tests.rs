@@ -301,6 +301,62 @@ fn w2_waking_during_the_own_poll_many_times_gives_exactly_one_more_poll() {
 }
 
 #[test]
+fn w2_asking_for_another_poll_gives_exactly_one_more_and_costs_no_read_modify_write() {
+    let queue = Queue::default();
+    let polls = Rc::new(Cell::new(0));
+    let counted = polls.clone();
+    let (_task, _handle) = queue.spawn_local(poll_fn(move |cx| {
+        counted.set(counted.get() + 1);
+        if counted.get() == 1 {
+            assert_eq!(rmws(|| run_again(cx.waker())), 0);
+            run_again(&cx.waker().clone());
+        }
+        Poll::<()>::Pending
+    }));
+    assert!(!queue.run_one());
+    assert_eq!((queue.len(), polls.get()), (1, 1));
+    assert!(!queue.run_one());
+    assert_eq!((queue.len(), polls.get()), (0, 2));
+}
+
+#[test]
+fn w2_whoever_asks_for_another_poll_of_a_task_that_is_not_being_polled_wakes_it() {
+    let queue = Queue::default();
+    let waker = Arc::default();
+    let (_waits, _handle) = queue.spawn(leaves_waker(&waker));
+    assert!(!queue.run_one());
+    let waker = waker.lock().unwrap().take().unwrap();
+    let (_asks, _other) = queue.spawn(poll_fn(move |_| {
+        run_again(&waker);
+        Poll::<()>::Pending
+    }));
+    assert!(!queue.run_one());
+    assert_eq!(queue.len(), 1, "the first, and not the one that was polled");
+    assert!(!queue.run_one());
+    run_again(Waker::noop());
+    assert_eq!(queue.len(), 0);
+}
+
+#[test]
+fn w2_a_poll_that_blocks_and_runs_another_still_gets_the_poll_that_it_asked_for() {
+    let queue = Queue::default();
+    let (_inner, _handle) = queue.spawn(pending::<()>());
+    let inner = queue.pop().unwrap();
+    let mut inner = Some(inner);
+    let (_outer, _other) = queue.spawn(poll_fn(move |cx| {
+        if let Some(inner) = inner.take() {
+            run_again(cx.waker());
+            assert!(matches!(inner.run(0), Ran::Idle));
+        }
+        Poll::<()>::Pending
+    }));
+    assert!(!queue.run_one());
+    assert_eq!(queue.len(), 1);
+    assert!(!queue.run_one());
+    assert_eq!(queue.len(), 0);
+}
+
+#[test]
 fn w3_wakes_from_other_threads_are_never_lost_and_never_make_two_polls_at_once() {
     const WAKES: usize = 20_000;
     let queue = Queue::default();
