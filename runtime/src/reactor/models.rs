@@ -37,7 +37,7 @@ use crate::util::wake::wake_all;
 #[test]
 fn data_that_arrives_between_a_read_and_its_clear_stays_announced() {
     model(|| {
-        let pipe = Arc::new(Pipe::default());
+        let pipe = Pipe::announced_and_empty();
         let arriving = pipe.data_arrives_elsewhere();
         pipe.read_until_it_would_block();
         arriving.join().unwrap();
@@ -48,7 +48,7 @@ fn data_that_arrives_between_a_read_and_its_clear_stays_announced() {
 #[test]
 fn neither_of_two_arrivals_is_lost_on_a_reader_that_clears_twice() {
     model(|| {
-        let pipe = Arc::new(Pipe::default());
+        let pipe = Pipe::announced_and_empty();
         let arriving = [(); 2].map(|()| pipe.data_arrives_elsewhere());
         pipe.read_until_it_would_block();
         pipe.read_until_it_would_block();
@@ -474,6 +474,13 @@ struct Pipe {
 }
 
 impl Pipe {
+    /// It was read to the end, and is still thought readable: a clear has something to take away, or it would do nothing.
+    fn announced_and_empty() -> Arc<Self> {
+        let pipe = Self::default();
+        pipe.word.deliver(Readiness::READABLE);
+        Arc::new(pipe)
+    }
+
     fn data_arrives_elsewhere(self: &Arc<Self>) -> JoinHandle<()> {
         let pipe = self.clone();
         thread::spawn(move || {
