@@ -206,7 +206,7 @@ impl Shared {
 }
 
 /// Sees to it that others run what `worker` does not come to.
-fn help(shared: &Shared, worker: usize, harvest: &mut Harvest) {
+pub(super) fn help(shared: &Shared, worker: usize, harvest: &mut Harvest) {
     if shared.workers_count() == 1 {
         return; // there are no others
     }

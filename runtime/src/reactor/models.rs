@@ -24,7 +24,7 @@ use loom::thread::{self, JoinHandle};
 use super::readiness::{Readiness, ReadinessWord};
 use super::source::{Interest, Source, WaitKey, Waited};
 use super::token::Token;
-use super::{EVENTS_MAX, Place, Reactors, Registration, Stand, set_turned_here};
+use super::{EVENTS_MAX, Place, Reactor, Reactors, Registration, Stand, set_turned_here};
 use crate::sys::epoll::EventBuffer;
 use crate::sys::eventfd::EventFd;
 use crate::util::sync::atomic::Ordering::Relaxed;
@@ -196,7 +196,7 @@ fn a_sibling_that_turns_for_the_owner_leaves_it_its_wake_up() {
         let reactors = reactors(1);
         let notifying = thread::spawn({
             let reactors = reactors.clone();
-            move || reactors.get(0).wake_up()
+            move || in_any_order(&reactors, 0).wake_up()
         });
         turn_for_owner(&reactors, 0);
         notifying.join().unwrap();
@@ -596,7 +596,7 @@ fn reactors(count: usize) -> Arc<Reactors> {
 
 fn turn(reactors: &Reactors, which: usize) {
     let (mut buffer, mut woken) = (EventBuffer::with_capacity(EVENTS_MAX), Vec::new());
-    let reactor = reactors.get(which);
+    let reactor = in_any_order(reactors, which);
     reactor.turn(&mut buffer, EVENTS_MAX, Some(Duration::ZERO), &mut woken);
     wake_all(&mut woken);
 }
@@ -604,9 +604,16 @@ fn turn(reactors: &Reactors, which: usize) {
 /// As a sibling of the worker whose reactor it is.
 fn turn_for_owner(reactors: &Reactors, which: usize) {
     let (mut buffer, mut woken) = (EventBuffer::with_capacity(EVENTS_MAX), Vec::new());
-    let reactor = reactors.get(which);
+    let reactor = in_any_order(reactors, which);
     reactor.turn_for_owner(&mut buffer, EVENTS_MAX, &mut woken);
     wake_all(&mut woken);
+}
+
+/// For what is done to the kernel's side of a reactor, which loom does not see: by this step it knows that the order matters.
+fn in_any_order(reactors: &Reactors, which: usize) -> &Reactor {
+    let reactor = reactors.get(which);
+    drop(reactor.slots.lock());
+    reactor
 }
 
 /// A descriptor with its registration.
