@@ -24,14 +24,23 @@ pub struct Plan {
 /// Of what there are many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub enum Case {
-    /// Tasks that wait for ever, with futures of 8, 16, … 128 bytes, as many of each. Their bytes are without the futures'.
-    Waiting,
+    /// Tasks that wait for ever, with futures of 32, 40, … 152 bytes, as many of each. Their bytes are without the futures'.
+    Waiting(Tables),
     /// Tasks that sleep for an hour. Their bytes are with the future's, which is mostly the runtime's.
-    Sleeping,
+    Sleeping(Tables),
     /// Connections that have echoed and wait, a task for each that owns a buffer of 4 KiB.
     OwnBuffer,
     /// The same without a buffer while they wait.
     NoBuffer,
+}
+
+/// How full the tables are that a runtime keeps of its tasks or timers, if it keeps some that double when they are full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub enum Tables {
+    /// As full as can be: as many as a power of two.
+    Full,
+    /// One more, so half of the room is not in use.
+    JustGrown,
 }
 
 /// What each of them costs.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use wakeful_benches::cli::Result;
-use wakeful_benches::memory::{Case, Cost, Plan};
+use wakeful_benches::memory::{Case, Cost, Plan, Tables};
 use wakeful_benches::results::{Bound, Claim, Results};
 use wakeful_benches::table::{Table, grouped};
 use wakeful_benches::timers::Runtime;
@@ -21,9 +21,15 @@ pub(crate) fn per_connection(results: &Results) -> Result<()> {
 /// Shows what a task that waits has cost.
 pub(crate) fn per_task(results: &Results) -> Result<()> {
     let mut table = Table::new(COLUMNS);
-    let [ours, tokio] = both(&mut table, "waiting, without its future", Case::Waiting)?;
-    both(&mut table, "sleeping, in all", Case::Sleeping)?;
-    results.table("heap per task, one worker", table);
+    let waiting = Case::Waiting(Tables::Full);
+    let [ours, tokio] = both(&mut table, "waiting, without its future", waiting)?;
+    let waiting = Case::Waiting(Tables::JustGrown);
+    both(&mut table, "the same with one task more", waiting)?;
+    let sleeping = Case::Sleeping(Tables::Full);
+    both(&mut table, "sleeping, in all", sleeping)?;
+    let sleeping = Case::Sleeping(Tables::JustGrown);
+    both(&mut table, "the same with one task more", sleeping)?;
+    results.table("heap per task, one worker, 16 384 tasks", table);
     results.claim(Claim {
         work: "heap per waiting task beyond its future".to_owned(),
         ours: format!("{} B", grouped(ours.bytes)),

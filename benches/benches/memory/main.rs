@@ -4,7 +4,9 @@
 //!
 //! - *User memory* is what the server's process has more of for each connection, as the kernel tells it: all that the allocator
 //!   takes from the system for it. The kernel's own, socket buffers above all, is not in it; it is the same for all.
-//! - *Heap* is what is asked of the allocator, counted in a process of its own for each figure: it repeats to the byte.
+//! - *Heap* is what is asked of the allocator, counted in a process of its own for each figure: it repeats to the byte. A runtime
+//!   that keeps tables of its tasks or timers has them full with a power of two; with *one task more* they have just doubled, and
+//!   the half that nobody has touched yet is counted here, though it is no memory of the system's until then.
 //! - *Own buffer*: each task has 4 KiB from which it echoes, as one writes it first. *No buffer*: it waits, and then borrows
 //!   one. wakeful's echo server, of the first table, does the latter.
 

@@ -39,8 +39,8 @@ fn run() -> Result<()> {
 
 fn cost_of<R: Runtime>(case: Case) -> Result<Cost> {
     match case {
-        Case::Waiting => tasks::waiting::<R>(),
-        Case::Sleeping => tasks::sleeping::<R>(),
+        Case::Waiting(tables) => tasks::waiting::<R>(tables),
+        Case::Sleeping(tables) => tasks::sleeping::<R>(tables),
         Case::OwnBuffer => connections::cost(R::echo_with_own_buffer),
         Case::NoBuffer => connections::cost(R::echo_without_buffer),
     }

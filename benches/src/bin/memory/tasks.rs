@@ -9,18 +9,16 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use wakeful_benches::cli::Result;
-use wakeful_benches::memory::Cost;
+use wakeful_benches::memory::{Cost, Tables};
 
 use crate::counting::Counted;
 use crate::each;
 use crate::runtime::Runtime;
 
-/// Tasks with futures of 8 to 128 bytes, since an allocation may be rounded up; without the futures.
-pub(crate) fn waiting<R: Runtime>() -> Result<Cost> {
+/// Tasks with futures of 32 to 152 bytes, since an allocation may be rounded up; without the futures. (A smaller future may be
+/// kept where its task has room for more anyway, for how it ends.)
+pub(crate) fn waiting<R: Runtime>(tables: Tables) -> Result<Cost> {
     let spawn_each: [fn(); 16] = [
-        spawn_waiting::<R, 1>,
-        spawn_waiting::<R, 2>,
-        spawn_waiting::<R, 3>,
         spawn_waiting::<R, 4>,
         spawn_waiting::<R, 5>,
         spawn_waiting::<R, 6>,
@@ -34,15 +32,18 @@ pub(crate) fn waiting<R: Runtime>() -> Result<Cost> {
         spawn_waiting::<R, 14>,
         spawn_waiting::<R, 15>,
         spawn_waiting::<R, 16>,
+        spawn_waiting::<R, 17>,
+        spawn_waiting::<R, 18>,
+        spawn_waiting::<R, 19>,
     ];
-    let mut cost = cost::<R>(|index| spawn_each[index % spawn_each.len()]())?;
-    cost.bytes -= f64::from(8 * (1..=16).sum::<u32>()) / 16.0;
+    let mut cost = cost::<R>(tables, |index| spawn_each[index % spawn_each.len()]())?;
+    cost.bytes -= f64::from(8 * (4..=19).sum::<u32>()) / 16.0;
     Ok(cost)
 }
 
 /// Tasks that sleep for an hour, in all.
-pub(crate) fn sleeping<R: Runtime>() -> Result<Cost> {
-    cost::<R>(|_| {
+pub(crate) fn sleeping<R: Runtime>(tables: Tables) -> Result<Cost> {
+    cost::<R>(tables, |_| {
         R::spawn(async {
             note_beginning();
             R::sleep(HOUR).await;
@@ -50,19 +51,28 @@ pub(crate) fn sleeping<R: Runtime>() -> Result<Cost> {
     })
 }
 
-fn cost<R: Runtime>(spawn: impl Fn(usize)) -> Result<Cost> {
+fn cost<R: Runtime>(tables: Tables, spawn: impl Fn(usize)) -> Result<Cost> {
+    let more = match tables {
+        Tables::Full => 0,
+        Tables::JustGrown => 1,
+    };
+    let (few, many) = (FEW + more, MANY + more);
     R::run(async {
-        let settled = async |count| {
+        // In small crowds: it is not the queue of those that are due that is to be counted.
+        let have = async |count| {
             while BEGUN.get() < count {
-                Yield::default().await;
+                let begun = BEGUN.get();
+                let crowd = begun..count.min(begun + CROWD);
+                let wanted = crowd.end;
+                crowd.for_each(&spawn);
+                while BEGUN.get() < wanted {
+                    Yield::default().await;
+                }
             }
+            Counted::now()
         };
-        (0..FEW).for_each(&spawn);
-        settled(FEW).await;
-        let before = Counted::now();
-        (FEW..MANY).for_each(&spawn);
-        settled(MANY).await;
-        each(before, Counted::now(), MANY - FEW)
+        let before = have(few).await;
+        each(before, have(many).await, many - few)
     })
 }
 
@@ -111,6 +121,8 @@ thread_local! {
     static BEGUN: Cell<usize> = const { Cell::new(0) };
 }
 
-const FEW: usize = 2_000;
-const MANY: usize = 10_000;
+/// Powers of two; their difference is a multiple of the kinds of futures.
+const FEW: usize = 1 << 11;
+const MANY: usize = 1 << 14;
+const CROWD: usize = 64;
 const HOUR: Duration = Duration::from_secs(3600);
