@@ -246,9 +246,18 @@ pub fn raise_descriptor_limit() -> io::Result<u64> {
 
 /// The CPU time of this process so far.
 pub fn own_cpu_time() -> io::Result<CpuTime> {
+    cpu_time(libc::RUSAGE_SELF)
+}
+
+/// The CPU time of its children that have ended, and of theirs.
+pub fn children_cpu_time() -> io::Result<CpuTime> {
+    cpu_time(libc::RUSAGE_CHILDREN)
+}
+
+fn cpu_time(who: i32) -> io::Result<CpuTime> {
     let mut usage = MaybeUninit::<libc::rusage>::uninit();
     // SAFETY: the pointer is valid for writing one rusage.
-    check(unsafe { libc::getrusage(libc::RUSAGE_SELF, usage.as_mut_ptr()) })?;
+    check(unsafe { libc::getrusage(who, usage.as_mut_ptr()) })?;
     // SAFETY: the call succeeded, so it filled the whole structure.
     let usage = unsafe { usage.assume_init() };
     let ns = |time: libc::timeval| time.tv_sec as u64 * 1_000_000_000 + time.tv_usec as u64 * 1_000;

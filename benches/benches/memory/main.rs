@@ -11,31 +11,34 @@
 //!   one. wakeful's echo server, of the first table, does the latter.
 
 mod heap;
-mod options;
 mod resident;
 
 use std::process::ExitCode;
 
-use wakeful_benches::cli::{self, Result};
+use wakeful_benches::cli::{self, Result, Rounds};
 use wakeful_benches::contender::Programs;
 use wakeful_benches::results::Results;
-
-use crate::options::Options;
 
 fn main() -> ExitCode {
     cli::finish("memory bench", run())
 }
 
 fn run() -> Result<()> {
-    let Some(options) = Options::parse()? else {
-        println!("{}", options::USAGE);
+    let Some(rounds) = Rounds::parse(5, 1)? else {
+        println!("{USAGE}");
         return Ok(());
     };
     let programs = Programs::new(env!("CARGO_BIN_EXE_peer"), env!("CARGO_BIN_EXE_load"))?;
     programs.build_echo()?;
-    let results = Results::new("memory", options.quick)?;
-    resident::per_idle_connection(&programs, options.rounds, &results)?;
+    let results = Results::new("memory", rounds.quick)?;
+    resident::per_idle_connection(&programs, rounds.count, &results)?;
     heap::per_connection(&results)?;
     heap::per_task(&results)?;
     results.write()
 }
+
+const USAGE: &str = "\
+usage: cargo bench -p wakeful-benches --bench memory [-- OPTIONS]
+
+  --quick              one round: below a minute
+  --rounds N           interleaved rounds of the servers with many connections (5; --quick 1)";
