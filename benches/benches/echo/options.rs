@@ -109,7 +109,7 @@ usage: cargo bench -p wakeful-benches --bench echo [-- OPTIONS]
   --cpu                user CPU time per echo, one minute a side
 
   --quick              1 and 64 connections, short rounds: below a minute
-  --servers A,B        only these: ours, ours-sleeping, tokio-current, tokio-multi, floor, floor-polling
+  --servers A,B        only these: ours, ours-sleeping, tokio-current, tokio-multi, tokio-large, smol, monoio, floor, floor-polling
   --connections N,M    numbers of connections (1,8,64,512)
   --rounds N           interleaved rounds (15; --quick 7; --cpu 60)
   --seconds S          length of a measurement (0.6; --quick 0.25; --cpu 1)
