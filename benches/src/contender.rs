@@ -151,13 +151,21 @@ impl Programs {
     }
 }
 
-/// The version of the peer, from the lock file of the workspace.
-pub fn tokio_version() -> String {
+/// With whom we compare ourselves, by the names of their packages.
+pub const PEERS: [&str; 1] = ["tokio"];
+
+/// The version of a peer, from the lock file of the workspace.
+pub fn version_of(package: &str) -> String {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let lock = fs::read_to_string(workspace.join("Cargo.lock")).unwrap_or_default();
     let version = lock
-        .split_once("name = \"tokio\"\nversion = \"")
+        .split_once(&format!("name = \"{package}\"\nversion = \""))
         .and_then(|(_, package)| package.split_once('"'))
         .map_or("of unknown version", |(version, _)| version);
     version.to_owned()
+}
+
+/// The version of the peer that is always there.
+pub fn tokio_version() -> String {
+    version_of("tokio")
 }

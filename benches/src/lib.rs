@@ -16,14 +16,18 @@
 //!   outlives the harness, not even a harness that was killed.
 //! - Rounds are interleaved: every server has its turn in each round, in rotated order, so that a change of the machine's
 //!   mood meets them all. Absolute numbers of two runs do not compare; ratios within one run do.
+//! - What a bench finds it says through [`results::Results`], which prints it and writes it down.
 
 pub mod accounting;
 pub mod cli;
 pub mod contender;
 pub mod datagrams;
 pub mod load;
+pub mod machine;
+pub mod plot;
 pub mod process;
 pub mod rescan;
+pub mod results;
 pub mod stats;
 pub mod sys;
 pub mod table;
