@@ -82,6 +82,8 @@ pub struct Report {
     pub p999_ns: u64,
     /// The slowest.
     pub max_ns: u64,
+    /// As the figures above, of each of [`PERCENTILES`].
+    pub percentiles_ns: Vec<u64>,
     /// What the generator itself used.
     pub load_cpu: CpuTime,
     /// How long the generator waited for its core because something else ran there.
@@ -136,6 +138,9 @@ impl IdleConnections {
         Ok(Self { _holder: holder })
     }
 }
+
+/// Where a line of latencies has its points.
+pub const PERCENTILES: [f64; 9] = [10.0, 25.0, 50.0, 75.0, 90.0, 95.0, 99.0, 99.5, 99.9];
 
 /// The longest message, in bytes.
 pub const SIZE_MAX: usize = 16 << 20;

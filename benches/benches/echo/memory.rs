@@ -13,15 +13,11 @@ use crate::setup::Setup;
 
 /// Prints bytes per connection for every server.
 pub(crate) fn per_idle_connection(setup: &Setup, options: &Options) -> Result<()> {
-    println!(
-        "\nmemory: anonymous memory of the server, each connection has echoed {} B and waits",
-        options.size
-    );
     if setup.descriptors_max < DESCRIPTORS_MIN {
-        println!(
-            "  left out: it needs {DESCRIPTORS_MIN} descriptors per process, and the hard limit is {}",
+        setup.results.text(format!(
+            "\nmemory is left out: it needs {DESCRIPTORS_MIN} descriptors per process, and the hard limit is {}",
             setup.descriptors_max
-        );
+        ));
         return Ok(());
     }
     let columns = ["KiB at 2 000", "KiB at 10 000", "bytes per connection"];
@@ -34,7 +30,7 @@ pub(crate) fn per_idle_connection(setup: &Setup, options: &Options) -> Result<()
                 program,
                 server.address(),
                 count,
-                options.size,
+                options.size(),
                 setup.pinned.load,
             )
         };
@@ -49,7 +45,11 @@ pub(crate) fn per_idle_connection(setup: &Setup, options: &Options) -> Result<()
             grouped((at_many - at_few) / (MANY - FEW) as f64),
         ]);
     }
-    print!("{table}");
+    let title = format!(
+        "memory: anonymous memory of the server, each connection has echoed {} B and waits",
+        options.size()
+    );
+    setup.results.table(&title, table);
     Ok(())
 }
 

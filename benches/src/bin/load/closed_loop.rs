@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 use wakeful_benches::accounting::{CpuTime, own_wait_ns};
 use wakeful_benches::cli::Result;
-use wakeful_benches::load::Report;
+use wakeful_benches::load::{PERCENTILES, Report};
 use wakeful_benches::sys::{self, EDGE_TRIGGERED, Epoll, Events, READABLE, WRITABLE};
 
 use crate::Options;
@@ -150,6 +150,9 @@ impl ClosedLoop {
             p99_ns: self.latencies.value_at_quantile(0.99),
             p999_ns: self.latencies.value_at_quantile(0.999),
             max_ns: self.latencies.max(),
+            percentiles_ns: PERCENTILES
+                .map(|percent| self.latencies.value_at_quantile(percent / 100.0))
+                .into(),
             load_cpu,
             load_waited_ns,
             server_cpu,
