@@ -48,6 +48,20 @@ impl Plan {
         answer(&mut command, cpu)
     }
 
+    /// The same on one connection that sends a message each `every`, or later where the echo before it takes longer.
+    pub fn run_paced(
+        &self,
+        every: Duration,
+        program: &Path,
+        server: &Server,
+        cpu: Option<usize>,
+    ) -> Result<Report> {
+        let mut command = self.command(program, server);
+        let every_us = every.as_micros().to_string();
+        command.args(["--spin", "--every-us", &every_us]);
+        answer(&mut command, cpu)
+    }
+
     /// The same with a new connection for every message.
     pub fn run_churn(&self, program: &Path, server: &Server, cpu: Option<usize>) -> Result<Tally> {
         answer(self.command(program, server).arg("--churn"), cpu)

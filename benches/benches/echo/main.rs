@@ -24,6 +24,7 @@ mod plots;
 mod rounds;
 mod series;
 mod setup;
+mod sparse;
 mod tables;
 mod work;
 
@@ -48,6 +49,8 @@ fn run() -> Result<()> {
         match section {
             Section::OneWorker => rounds::one_worker(&setup, &options)?,
             Section::TwoWorkers => rounds::two_workers(&setup, &options)?,
+            Section::BesideHogs => rounds::beside_hogs(&setup, &options)?,
+            Section::Sparse => sparse::cost_of_polling(&setup, &options)?,
             Section::Memory => memory::per_idle_connection(&setup, &options)?,
             Section::Cpu => cpu::per_echo(&setup, &options)?,
         }

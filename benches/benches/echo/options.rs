@@ -26,6 +26,8 @@ pub(crate) struct Options {
 pub(crate) enum Section {
     OneWorker,
     TwoWorkers,
+    BesideHogs,
+    Sparse,
     Memory,
     Cpu,
 }
@@ -47,6 +49,8 @@ impl Options {
             match argument {
                 Long("one-worker") => options.sections.push(Section::OneWorker),
                 Long("two-workers") => options.sections.push(Section::TwoWorkers),
+                Long("beside-hogs") => options.sections.push(Section::BesideHogs),
+                Long("sparse") => options.sections.push(Section::Sparse),
                 Long("memory") => options.sections.push(Section::Memory),
                 Long("cpu") => options.sections.push(Section::Cpu),
                 Long("quick") => options.quick = true,
@@ -83,7 +87,8 @@ impl Options {
         if options.sections.is_empty() {
             options.sections = vec![Section::OneWorker, Section::TwoWorkers];
             if !options.quick {
-                options.sections.push(Section::Memory);
+                let rest = [Section::BesideHogs, Section::Sparse, Section::Memory];
+                options.sections.extend(rest);
             }
         }
         Ok(Some(options))
@@ -134,11 +139,13 @@ usage: cargo bench -p wakeful-benches --bench echo [-- OPTIONS]
 
   --one-worker         one worker, server and load generator pinned to a core each
   --two-workers        two workers, which share two CPUs with the load generator
+  --beside-hogs        the same, and on each CPU a thread that computes
+  --sparse             CPU time at a thousand messages a second, and of an idle process
   --memory             bytes per idle connection
-                       (without any of these: these three, in some eight minutes)
+                       (without any of these: these five, in some nine minutes)
   --cpu                user CPU time per echo, one minute a side
 
-  --quick              1, 64 and 512 connections, short rounds, without memory: half a minute
+  --quick              1, 64 and 512 connections, short rounds, the first two sections: half a minute
   --servers A,B        only these: ours, ours-sleeping, tokio-current, tokio-multi, tokio-large, smol, monoio, floor, floor-polling
   --connections N,M    numbers of connections (1,2,4,8,16,32,64,128,256,512)
   --sizes N,M          bytes of a message (64; with 1 and 64 connections also 256,1024,4096,16384,65536); where either of the two

@@ -6,12 +6,17 @@
 //! two points of a line compare only when each has been measured all through the run: one work after the other would
 //! draw the machine's moods as a shape of the line.
 
+use std::hint;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use wakeful_benches::cli::Result;
 use wakeful_benches::contender::Contender;
 use wakeful_benches::load::Report;
 use wakeful_benches::stats::median;
+use wakeful_benches::sys;
 use wakeful_benches::throughput::DISTURBED_FROM;
 
 use crate::bounds::{self, Bounded};
@@ -41,28 +46,36 @@ pub(crate) fn one_worker(setup: &Setup, options: &Options) -> Result<()> {
         bounds: &bounds::ONE_WORKER,
         works: works(options, &[1, 64, 512], true),
         workers: 1,
+        hogs: false,
         cpus: setup.pinned,
     };
     comparison.run(setup, options)
 }
 
-/// Two workers a server, which share two cores with the load generator as the kernel likes.
+/// Two workers a server, which share two CPUs with the load generator as the kernel likes.
 pub(crate) fn two_workers(setup: &Setup, options: &Options) -> Result<()> {
     let comparison = Comparison {
         name: "two-workers",
         title: "two workers, which share two CPUs with the load generator",
-        servers: options.among(&[
-            Contender::Ours,
-            Contender::OursSleeping,
-            Contender::TokioMulti,
-            Contender::Smol,
-            Contender::Monoio,
-        ]),
-        references: options.among(&[Contender::TokioMulti]),
         bounds: &bounds::TWO_WORKERS,
         works: works(options, &[64], false),
-        workers: 2,
-        cpus: Cpus::SHARED,
+        ..Comparison::of_two_workers(options)
+    };
+    comparison.run(setup, options)
+}
+
+/// The same where somebody else computes.
+pub(crate) fn beside_hogs(setup: &Setup, options: &Options) -> Result<()> {
+    let few_and_many = [8, 64].map(|connections| {
+        let size = options.size();
+        (Work { connections, size }, options.rounds.unwrap_or(7))
+    });
+    let comparison = Comparison {
+        name: "beside-hogs",
+        title: "two workers, and a thread that computes on each of the two CPUs",
+        works: few_and_many.into(),
+        hogs: true,
+        ..Comparison::of_two_workers(options)
     };
     comparison.run(setup, options)
 }
@@ -78,16 +91,39 @@ pub(crate) struct Comparison {
     pub(crate) bounds: &'static [Bounded],
     works: Vec<(Work, usize)>,
     workers: usize,
+    /// Whether there is somebody else on the CPUs, who never rests.
+    hogs: bool,
     pub(crate) cpus: Cpus,
 }
 
 impl Comparison {
+    fn of_two_workers(options: &Options) -> Self {
+        Self {
+            name: "",
+            title: "",
+            servers: options.among(&[
+                Contender::Ours,
+                Contender::OursSleeping,
+                Contender::TokioMulti,
+                Contender::Smol,
+                Contender::Monoio,
+            ]),
+            references: options.among(&[Contender::TokioMulti]),
+            bounds: &[],
+            works: Vec::new(),
+            workers: 2,
+            hogs: false,
+            cpus: Cpus::SHARED,
+        }
+    }
+
     fn run(&self, setup: &Setup, options: &Options) -> Result<()> {
         if self.servers.is_empty() {
             return Ok(());
         }
         let own_ms = if options.quick { 100 } else { 200 };
         let measured = options.measured.unwrap_or(Duration::from_millis(own_ms));
+        let _hogs = self.hogs.then(|| Hogs::start(setup)).transpose()?;
         let mut cells: Vec<Cell> = self.works.iter().map(|work| self.cell(*work)).collect();
         let rounds = cells.iter().map(|cell| cell.rounds).max().unwrap_or(0);
         for round in 0..rounds {
@@ -145,6 +181,44 @@ impl Comparison {
                     disturbed * 100.0
                 ));
             }
+        }
+    }
+}
+
+/// Threads that compute, one on each CPU, until this is dropped.
+struct Hogs {
+    stop: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Hogs {
+    fn start(setup: &Setup) -> Result<Self> {
+        let mut this = Self {
+            stop: Arc::default(),
+            threads: Vec::new(),
+        };
+        for cpu in [setup.pinned.server, setup.pinned.load]
+            .into_iter()
+            .flatten()
+        {
+            let stop = this.stop.clone();
+            let compute = move || {
+                sys::confine_thread(&[cpu]).expect("one of the allowed CPUs");
+                while !stop.load(Relaxed) {
+                    hint::spin_loop();
+                }
+            };
+            this.threads.push(thread::Builder::new().spawn(compute)?);
+        }
+        Ok(this)
+    }
+}
+
+impl Drop for Hogs {
+    fn drop(&mut self) {
+        self.stop.store(true, Relaxed); // there is nothing to see but the flag
+        for thread in self.threads.drain(..) {
+            thread.join().expect("a hog does nothing that panics");
         }
     }
 }

@@ -45,9 +45,9 @@ impl Setup {
                 "server and load generator need a CPU each, and only one is allowed".into(),
             );
         };
+        let results = Results::new("echo", options.quick)?;
         // All that it starts is confined with it, so that two workers are as short of CPUs on a large machine as on a small one.
         sys::confine_thread(&[server, load])?;
-        let results = Results::new("echo", options.quick)?;
         results.text(format!(
             "where pinned, server on CPU {server}, load on CPU {load}"
         ));
