@@ -6,6 +6,7 @@
 
 use std::fs;
 use std::ops::{AddAssign, Sub};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -70,6 +71,21 @@ impl AddAssign for CpuTime {
         self.user_ns += other.user_ns;
         self.system_ns += other.system_ns;
     }
+}
+
+/// How long the threads of a process have run so far, those that have ended left out. Unlike [`CpuTime`] it is no sum of clock
+/// ticks: it is right where there is little of it.
+pub fn run_time(pid: u32) -> Result<Duration> {
+    let mut sum = Duration::ZERO;
+    for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
+        let schedstat = fs::read_to_string(thread?.path().join("schedstat"))?;
+        let ran = schedstat.split_ascii_whitespace().next();
+        sum += Duration::from_nanos(
+            ran.ok_or("/proc/PID/task/TID/schedstat is empty")?
+                .parse()?,
+        );
+    }
+    Ok(sum)
 }
 
 /// How long the main thread of this process has waited for a CPU while it could have run; zero where the kernel does not tell.

@@ -152,7 +152,7 @@ impl Programs {
 }
 
 /// With whom we compare ourselves, by the names of their packages.
-pub const PEERS: [&str; 1] = ["tokio"];
+pub const PEERS: [&str; 3] = ["tokio", "smol", "monoio"];
 
 /// The version of the peer that every bench has.
 pub fn tokio_version() -> String {

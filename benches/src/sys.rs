@@ -187,7 +187,7 @@ pub fn set_backlog(listener: &TcpListener, backlog: i32) -> io::Result<()> {
 
 /// Makes a child that dies with the thread that starts it, and that runs on one CPU only if one is named.
 pub fn confine(command: &mut Command, cpu: Option<usize>) {
-    let cpus = cpu.map(set_of);
+    let cpus = cpu.map(|cpu| set_of(&[cpu]));
     let before_exec = move || {
         // SAFETY: the option takes an integer and no pointer.
         check(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) })?;
@@ -200,16 +200,18 @@ pub fn confine(command: &mut Command, cpu: Option<usize>) {
     unsafe { command.pre_exec(before_exec) };
 }
 
-/// Has the calling thread run on one CPU only.
-pub fn confine_thread(cpu: usize) -> io::Result<()> {
-    stay_on(&set_of(cpu))
+/// Has the calling thread, and whatever it starts from now on, run on these CPUs only.
+pub fn confine_thread(cpus: &[usize]) -> io::Result<()> {
+    stay_on(&set_of(cpus))
 }
 
-fn set_of(cpu: usize) -> libc::cpu_set_t {
+fn set_of(cpus: &[usize]) -> libc::cpu_set_t {
     // SAFETY: an all-zero cpu_set_t is the empty set.
     let mut set: libc::cpu_set_t = unsafe { mem::zeroed() };
-    // SAFETY: `set` is a valid set; the index is checked against its size by `CPU_SET`.
-    unsafe { libc::CPU_SET(cpu, &mut set) };
+    for &cpu in cpus {
+        // SAFETY: `set` is a valid set; the index is checked against its size by `CPU_SET`.
+        unsafe { libc::CPU_SET(cpu, &mut set) };
+    }
     set
 }
 

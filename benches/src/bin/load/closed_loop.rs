@@ -2,13 +2,16 @@
 //!
 //! Per echo it makes one `send`, one `recv` and its share of an `epoll_wait`, reads the clock once (the end of an echo is
 //! the beginning of the next message) and compares the bytes: about as much as the floor does.
+//!
+//! A single connection can also send at a pace. Until its next message is due it keeps its CPU: what is measured is how the
+//! server wakes up.
 
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 use wakeful_benches::accounting::{CpuTime, own_wait_ns};
 use wakeful_benches::cli::Result;
-use wakeful_benches::load::Report;
+use wakeful_benches::load::{PERCENTILES, Report};
 use wakeful_benches::sys::{self, EDGE_TRIGGERED, Epoll, Events, READABLE, WRITABLE};
 
 use crate::Options;
@@ -55,6 +58,7 @@ pub(crate) struct ClosedLoop {
     pub(crate) connections: Vec<Connection>,
     pub(crate) buffer: Vec<u8>,
     spin: bool,
+    every: Duration,
     server_pid: Option<u32>,
     /// Messages that may still be sent.
     budget: u64,
@@ -79,6 +83,7 @@ impl ClosedLoop {
             connections,
             buffer: vec![0; options.size],
             spin: options.spin,
+            every: options.every,
             server_pid: options.server_pid,
             budget: 0,
             in_flight: 0,
@@ -107,8 +112,12 @@ impl ClosedLoop {
                 if self.connections[index].advance(&mut self.buffer)? {
                     now = Instant::now();
                     self.in_flight -= 1;
-                    let latency = now - self.connections[index].started();
+                    let started = self.connections[index].started();
+                    let latency = now - started;
                     self.latencies.saturating_record(latency.as_nanos() as u64);
+                    while now < started + self.every {
+                        now = Instant::now();
+                    }
                     self.send_next(index, now)?;
                 }
             }
@@ -165,6 +174,9 @@ impl ClosedLoop {
             max_ns: self.latencies.max(),
             fewest: fewest.unwrap_or(0),
             waiting_ns: waiting.unwrap_or_default().as_nanos() as u64,
+            percentiles_ns: PERCENTILES
+                .map(|percent| self.latencies.value_at_quantile(percent / 100.0))
+                .into(),
             load_cpu,
             load_waited_ns,
             server_cpu,

@@ -55,6 +55,8 @@ struct Options {
     extent: Extent,
     /// Poll all the time instead of sleeping in `epoll_wait`.
     spin: bool,
+    /// If not zero, how far apart the messages of the only connection are at least.
+    every: Duration,
     server_pid: Option<u32>,
     /// How far apart the messages of a connection are; only with a time.
     pace: Option<Duration>,
@@ -73,6 +75,7 @@ impl Options {
         let mut warm_up = Duration::ZERO;
         let mut count = None;
         let mut spin = false;
+        let mut every = Duration::ZERO;
         let mut server_pid = None;
         let mut pace = None;
         let mut churn = false;
@@ -94,6 +97,10 @@ impl Options {
                     count = Some(cli::number(&mut parser, "--count", 1..=u64::MAX)?);
                 }
                 Long("spin") => spin = true,
+                Long("every-us") => {
+                    let every_us = cli::number(&mut parser, "--every-us", 0..=1_000_000)?;
+                    every = Duration::from_micros(every_us);
+                }
                 Long("server-pid") => {
                     server_pid = Some(cli::value(&mut parser, "--server-pid", "a process id")?);
                 }
@@ -109,6 +116,9 @@ impl Options {
                 other => return Err(format!("{}; `load --help` helps", other.unexpected()).into()),
             }
         }
+        if !every.is_zero() && connections > 1 {
+            return Err("`--every-us` is for a single connection".into());
+        }
         Ok(Some(Self {
             connect: connect.ok_or("name a server: `--connect 127.0.0.1:7007`")?,
             connections,
@@ -118,6 +128,7 @@ impl Options {
                 None => Extent::Time { warm_up, measured },
             },
             spin,
+            every,
             server_pid,
             pace,
             churn,
@@ -137,6 +148,7 @@ usage: load --connect ADDRESS:PORT [options]
   --warm-up S         how long to run before that (0)
   --count N           instead of both: exactly N messages in all
   --spin              poll all the time instead of sleeping
+  --every-us N        a message each N µs, on one connection
   --server-pid PID    report this process's CPU time too
   --pace-ms N         a message of every connection each N ms, instead of after its echo; not with --count
   --churn             a new connection for every message

@@ -29,13 +29,13 @@ pub(crate) fn figures<E: Executor>(
     let ringer = thread::spawn({
         let bell = bell.clone();
         move || {
-            sys::confine_thread(own_cpu).expect("one of the allowed CPUs");
+            sys::confine_thread(&[own_cpu]).expect("one of the allowed CPUs");
             ring_for(&bell, case, duration)
         }
     });
     E::run(workers, async {
         if workers == 1 {
-            sys::confine_thread(worker_cpu).expect("one of the allowed CPUs");
+            sys::confine_thread(&[worker_cpu]).expect("one of the allowed CPUs");
         }
         if case == Case::WakeRunning {
             for _ in 0..BUSY_TASKS_COUNT {
