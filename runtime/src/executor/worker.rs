@@ -346,21 +346,6 @@ impl Worker {
         }
     }
 
-    /// A task was woken in its own poll.
-    #[inline(never)]
-    fn queue_again(&self, task: Runnable) {
-        if task.header().key().core() == LOCAL {
-            return self.local.push(task);
-        }
-        match &*self.core.borrow() {
-            Some(core) => {
-                self.sampler.note(&task);
-                self.push(core, task);
-            }
-            None => self.shared().inject([task]),
-        }
-    }
-
     /// A task has completed.
     #[inline(never)]
     fn let_go(&self, ended: Ended) {
@@ -371,6 +356,25 @@ impl Worker {
             }
             core => self.shared().remotes[core as usize].registry.remove(ended),
         }
+    }
+
+    /// A task was woken in its own poll: it goes to the end of the queue, and where a visit is due, behind what that brings.
+    #[inline(never)]
+    fn queue_again(&self, task: Runnable) {
+        if task.header().key().core() == LOCAL {
+            return self.local.push(task);
+        }
+        let visits = match &*self.core.borrow() {
+            Some(core) => core.visit_is_due_before_yield(),
+            None => return self.shared().inject([task]),
+        };
+        let injected = if visits { self.visit() } else { None };
+        let core = self.core();
+        if let Some(injected) = injected {
+            self.push(&core, injected);
+        }
+        self.sampler.note(&task);
+        self.push(&core, task);
     }
 
     /// Between tasks: what has happened outside? Returns a task from there that has waited long enough to go first.
