@@ -533,12 +533,15 @@ impl Worker {
         now.saturating_sub(begun)
     }
 
-    /// Has `turn` take as many events as the ring has room for, and wakes whom it says.
+    /// Has `turn` take as many events as the ring has room for, and wakes whom it says. Half of the room stays for what others
+    /// have injected: the connections of a stuck sibling come that way, and would else get what these here leave, which is nothing.
     fn harvest(&self, turn: impl FnOnce(&mut Harvest, usize)) {
         let mut woken = {
             let core = self.core();
             let mut harvest = core.harvest.borrow_mut();
-            let events_max = core.queue.room().clamp(EVENTS_MIN, EVENTS_MAX);
+            let room = core.queue.room();
+            let events_max = room - self.injected_share().min(room / 2);
+            let events_max = events_max.clamp(EVENTS_MIN, EVENTS_MAX);
             turn(&mut harvest, events_max);
             if harvest.woken.is_empty() {
                 return;
@@ -569,25 +572,28 @@ impl Worker {
     /// The oldest is returned, to run now: tasks that yield again and again may fill the ring for ever, and what has
     /// overflowed from it would starve behind them.
     fn take_injected(&self) -> Option<Runnable> {
-        let shared = self.shared();
-        let waiting = shared.injector.len();
-        if waiting == 0 {
+        let share = self.injected_share();
+        if share == 0 {
             return None;
         }
         let core = self.core();
-        let share = waiting.div_ceil(shared.workers_count());
         let mut oldest = None;
-        shared
-            .injector
-            .pop(share.min(core.queue.room() + 1), |task| {
-                self.counters().injected.add(1);
-                if oldest.is_none() {
-                    oldest = Some(task);
-                } else {
-                    (core.queue.push(task)).expect("only the owner pushes, and there was room");
-                }
-            });
+        let take = |task| {
+            self.counters().injected.add(1);
+            if oldest.is_none() {
+                oldest = Some(task);
+            } else {
+                (core.queue.push(task)).expect("only the owner pushes, and there was room");
+            }
+        };
+        (self.shared().injector).pop(share.min(core.queue.room() + 1), take);
         oldest
+    }
+
+    /// How much of the injector is for this worker.
+    fn injected_share(&self) -> usize {
+        let waiting = self.shared().injector.len();
+        waiting.div_ceil(self.shared().workers_count())
     }
 
     /// Appends to the ring.
