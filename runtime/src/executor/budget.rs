@@ -13,7 +13,6 @@ use crate::task::run_again;
 #[inline]
 pub(crate) fn poll_proceed(cx: &mut Context<'_>) -> Poll<()> {
     BUDGET.with(|budget| match budget.get() {
-        UNLIMITED => Poll::Ready(()),
         0 => {
             run_again(cx.waker());
             Poll::Pending
@@ -28,25 +27,29 @@ pub(crate) fn poll_proceed(cx: &mut Context<'_>) -> Poll<()> {
 /// Whether a task is being polled on this thread.
 #[inline]
 pub(super) fn is_in_poll() -> bool {
-    BUDGET.get() != UNLIMITED
+    BUDGET.get() <= LIMIT_MAX
 }
 
 /// Runs `poll` with a budget of its own.
 #[inline]
 pub(super) fn with_budget<R>(units: u32, poll: impl FnOnce() -> R) -> R {
-    struct Restore(u32);
+    struct Restore(u64);
     impl Drop for Restore {
         #[inline]
         fn drop(&mut self) {
             BUDGET.set(self.0);
         }
     }
-    let _restore = Restore(BUDGET.replace(units));
+    let _restore = Restore(BUDGET.replace(units.into()));
     poll()
 }
 
 thread_local! {
-    static BUDGET: Cell<u32> = const { Cell::new(UNLIMITED) };
+    static BUDGET: Cell<u64> = const { Cell::new(UNLIMITED) };
 }
 
-const UNLIMITED: u32 = u32::MAX;
+/// Outside of a poll it is counted down as well, from where it never comes to an end.
+const UNLIMITED: u64 = u64::MAX;
+
+/// In a poll it is no more than this.
+const LIMIT_MAX: u64 = u32::MAX as u64;

@@ -50,6 +50,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use readiness::Readiness;
+pub(crate) use readiness::Snapshot;
 pub(crate) use registration::{Place, Ready, Registration, Stand};
 use slots::Slots;
 use source::Home;

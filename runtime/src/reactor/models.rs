@@ -531,7 +531,7 @@ impl Task {
         Self(Arc::default())
     }
 
-    /// What [`Registration::poll_ready`] does with a source that is registered.
+    /// What [`Registration::wait`] does with a source that is registered.
     fn wait(
         &self,
         source: &Source,
@@ -641,14 +641,15 @@ impl Socket {
         let mut key = None;
         PLACE.set(Some((self.reactors.clone(), worker)));
         set_turned_here(Some(worker));
-        let polled = self.registration.poll_ready(
-            self.fd.as_fd(),
-            Interest::Readable,
-            Some(&mut key),
-            place,
-            &mut Context::from_waker(&waker),
-        );
-        (polled.map_ok(|_ready| ()), task)
+        let (fd, interest) = (self.fd.as_fd(), Interest::Readable);
+        let source = match self.registration.source_for(fd, interest, place) {
+            Ok(Some(source)) => source,
+            Ok(None) => unreachable!("it is known to have to wait"),
+            Err(error) => return (Poll::Ready(Err(error)), task),
+        };
+        let cx = &mut Context::from_waker(&waker);
+        let polled = (self.registration).wait(source, fd, interest, Some(&mut key), place, cx);
+        (polled.map_ok(|_seen| ()), task)
     }
 
     fn sources_counts(&self) -> Vec<u32> {

@@ -142,7 +142,7 @@ pin_project! {
 impl<F: Future> Future for UnlessServerEnds<'_, F> {
     type Output = Option<F::Output>;
 
-    #[inline]
+    #[inline(always)] // two looks around the event, and what it does in line is not much either
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         if this.connection.is_shutting_down() {

@@ -4,12 +4,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use loom::cell::Cell;
 use loom::sync::{Condvar as ModelCondvar, Mutex as ModelMutex};
 use loom::thread;
 
 use super::{Condvar, Mutex};
+use crate::util::sync::model;
 
 /// A count that loom watches for two threads at once.
 type Count = Mutex<Cell<u32>>;
@@ -21,7 +23,7 @@ fn add_one(count: &Count) {
 
 #[test]
 fn three_threads_have_the_value_one_after_the_other() {
-    loom::model(|| {
+    model(|| {
         let count = Arc::new(Count::default());
         let others = [(); 2].map(|()| {
             let count = count.clone();
@@ -35,7 +37,7 @@ fn three_threads_have_the_value_one_after_the_other() {
 
 #[test]
 fn who_waits_for_a_signal_gets_it() {
-    loom::model(|| {
+    model(|| {
         let state = Arc::new((Count::default(), Condvar::new()));
         let signaller = thread::spawn({
             let state = state.clone();
@@ -53,11 +55,40 @@ fn who_waits_for_a_signal_gets_it() {
     });
 }
 
+#[test]
+fn all_who_wait_for_a_signal_get_it() {
+    model(|| {
+        let state = Arc::new((Count::default(), Condvar::new()));
+        let other = thread::spawn({
+            let state = state.clone();
+            move || wait_in_time(&state)
+        });
+        let signaller = thread::spawn({
+            let state = state.clone();
+            move || {
+                add_one(&state.0);
+                state.1.notify_all();
+            }
+        });
+        wait_in_time(&state);
+        other.join().unwrap();
+        signaller.join().unwrap();
+    });
+}
+
+/// No time passes while a model runs.
+fn wait_in_time((count, changed): &(Count, Condvar)) {
+    let mut guard = count.lock();
+    while guard.get() == 0 {
+        let is_over;
+        (guard, is_over) = changed.wait_timeout(guard, Duration::MAX);
+        assert!(!is_over);
+    }
+}
+
 /// futex(2): a set of sleepers for each word. The comparison and the sleep are one step, as they are in the kernel.
 pub(super) mod futex {
     use super::*;
-    use std::time::Duration;
-
     use loom::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
     loom::lazy_static! {
