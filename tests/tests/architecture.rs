@@ -20,11 +20,10 @@ const LAYERS: [&[&str]; 5] = [
     &["net", "codec"],
 ];
 
-/// Edges within a layer: the data structures of `util` serve all, its locks are the system's, signals arrive through a
-/// descriptor, descriptors have deadlines, and the executor owns a blocking pool.
-const LEVEL_EDGES: [(&str, &str); 5] = [
+/// Edges within a layer: the data structures of `util` serve all, signals arrive through a descriptor, descriptors have
+/// deadlines, and the executor owns a blocking pool.
+const LEVEL_EDGES: [(&str, &str); 4] = [
     ("sys", "util"),
-    ("util", "sys"),
     ("signal", "io"),
     ("io", "time"),
     ("executor", "blocking"),

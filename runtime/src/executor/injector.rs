@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 
 use super::counters::SAMPLE_EVERY;
 use crate::sys::clock;
+use crate::sys::lock::Mutex;
 use crate::task::Runnable;
-use crate::util::sync::Mutex;
 use crate::util::sync::atomic::{
     AtomicUsize,
     Ordering::{Acquire, Release},

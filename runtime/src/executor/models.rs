@@ -1629,13 +1629,11 @@ impl Owner {
         }));
         let _entered = context::enter(Place::Guest(home(&self.shared, 0)).into());
         let mut cx = Context::from_waker(&waker);
-        let polled = registration.poll_ready(
-            fd.as_fd(),
-            Interest::Readable,
-            None,
-            context::place,
-            &mut cx,
-        );
+        let (borrowed, interest) = (fd.as_fd(), Interest::Readable);
+        let source = (registration.source_for(borrowed, interest, context::place))
+            .expect("a descriptor for epoll")
+            .expect("it is known to have to wait");
+        let polled = registration.wait(source, borrowed, interest, None, context::place, &mut cx);
         assert!(polled.is_pending());
         self.turn(); // there is room for writing, which nobody waits for
         fd.notify();

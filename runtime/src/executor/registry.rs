@@ -1,9 +1,9 @@
 //! The live tasks of one core, or of one thread, so that a shutdown can end them all and name what it cannot.
 
 use super::observer::Observing;
+use crate::sys::lock::Mutex;
 use crate::task::{Ended, RegistryKey, TaskInfo, TaskRef};
 use crate::util::slab::Slab;
-use crate::util::sync::Mutex;
 
 /// Tasks that have been spawned and have not completed.
 ///

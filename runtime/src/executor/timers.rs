@@ -56,8 +56,8 @@ use super::clock::Clock;
 use super::context;
 use super::shared::Home;
 use super::worker::Worker;
+use crate::sys::lock::Mutex;
 use crate::timer::{Tick, TimerKey, Wheel};
-use crate::util::sync::Mutex;
 use crate::util::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use crate::util::wake::wake_all;
 

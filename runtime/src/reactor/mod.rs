@@ -59,7 +59,7 @@ use token::Token;
 
 use crate::sys::epoll::{Epoll, EventBuffer, Events};
 use crate::sys::eventfd::EventFd;
-use crate::util::sync::Mutex;
+use crate::sys::lock::Mutex;
 use crate::util::wake::wake_all;
 
 /// The reactors of one runtime, one per worker.

@@ -25,7 +25,7 @@ use std::time::Duration;
 use super::readiness::{Readiness, ReadinessWord, Snapshot};
 use super::token::Token;
 use super::{NOWHERE, Reactors, turned_here};
-use crate::util::sync::Mutex;
+use crate::sys::lock::Mutex;
 use crate::util::sync::atomic::{
     AtomicU32,
     Ordering::{Acquire, Relaxed, Release},

@@ -1,7 +1,7 @@
 //! Plain data structures that know nothing of the runtime.
 //!
 //! Nothing here makes a system call, blocks (except for a lock held a few instructions), or names another module of the
-//! crate, but for the lock, which is of [`crate::sys`].
+//! crate.
 
 pub(crate) mod cache_padded;
 pub(crate) mod rng;

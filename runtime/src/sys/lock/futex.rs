@@ -4,44 +4,34 @@
 //! whoever wakes, so a wake-up that follows the change is not missed.
 #![expect(unsafe_code, reason = "calls futex, which no libc wraps")]
 
-use std::io;
 use std::ptr;
 use std::sync::atomic::AtomicU32;
-use std::time::Duration;
 
-/// Sleeps if `word` is `expected`, until there is a [`wake`], for `timeout` at most, or for no reason at all. Whether the
-/// timeout is over.
-pub(super) fn wait(word: &AtomicU32, expected: u32, timeout: Option<Duration>) -> bool {
-    let timeout = timeout.map(|timeout| libc::timespec {
-        tv_sec: timeout.as_secs().min(SECONDS_MAX) as _,
-        tv_nsec: timeout.subsec_nanos().into(),
-    });
-    // SAFETY: `word` is readable, as is `timeout` unless it is null, which means none; both live through the call.
-    let result = unsafe {
+/// Sleeps if `word` is `expected`, until there is a [`wake_one`], or for no reason at all.
+pub(super) fn wait(word: &AtomicU32, expected: u32) {
+    let forever = ptr::null::<libc::timespec>();
+    // SAFETY: `word` is readable and lives through the call. It may fail, for another value (EAGAIN) or by a signal (EINTR): the
+    // caller looks again in any case.
+    unsafe {
         libc::syscall(
             libc::SYS_futex,
             word.as_ptr(),
             libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG,
             expected,
-            timeout.as_ref().map_or(ptr::null(), ptr::from_ref),
-        )
-    };
-    // It may also be EAGAIN, for another value, or EINTR: the caller looks again in any case.
-    result == -1 && io::Error::last_os_error().raw_os_error() == Some(libc::ETIMEDOUT)
+            forever,
+        );
+    }
 }
 
-/// Ends the sleep of so many of those who sleep on `word`.
-pub(super) fn wake(word: &AtomicU32, most: i32) {
+/// Ends the sleep of one of those who sleep on `word`.
+pub(super) fn wake_one(word: &AtomicU32) {
     // SAFETY: of `word` the kernel takes the address only.
     unsafe {
         libc::syscall(
             libc::SYS_futex,
             word.as_ptr(),
             libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG,
-            most,
+            1,
         );
     }
 }
-
-/// As many as every system can count: 68 years.
-const SECONDS_MAX: u64 = i32::MAX as u64;
