@@ -1,5 +1,6 @@
 //! What is measured, what it must come to, and the rows that it gives.
 
+use std::fmt;
 use std::path::Path;
 
 use serde::Serialize;
@@ -19,8 +20,25 @@ pub(crate) struct Row {
     /// Medians, in the unit of the name.
     pub(crate) ours: f64,
     pub(crate) peers: Vec<Compared>,
-    /// What the ratio to tokio, or of bytes the figure itself, must not exceed.
-    pub(crate) bound: Option<f64>,
+    pub(crate) bound: Option<Bound>,
+}
+
+/// What must not be exceeded.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) enum Bound {
+    /// By the ratio to tokio's figure.
+    Ratio(f64),
+    /// By the figure.
+    Figure(f64),
+}
+
+impl fmt::Display for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ratio(ratio) => write!(f, "{ratio:.2} ×"),
+            Self::Figure(figure) => write!(f, "{figure:.1}"),
+        }
+    }
 }
 
 /// A figure of a peer.
@@ -102,13 +120,13 @@ pub(crate) fn table(rows: &[Row]) -> Table {
 /// A figure of a case.
 struct Line {
     name: &'static str,
-    bound: Option<f64>,
+    bound: Option<Bound>,
 }
 
-const fn line(name: &'static str, bound: f64) -> Line {
+const fn line(name: &'static str, ratio: f64) -> Line {
     Line {
         name,
-        bound: Some(bound),
+        bound: Some(Bound::Ratio(ratio)),
     }
 }
 
@@ -157,11 +175,11 @@ const CASES: &[(Case, &[Line])] = &[
         &[
             Line {
                 name: "a task that waits: bytes of heap beyond its future",
-                bound: None,
+                bound: Some(Bound::Figure(112.0)),
             },
             Line {
                 name: "a task that waits: allocations",
-                bound: None,
+                bound: Some(Bound::Figure(1.01)),
             },
         ],
     ),

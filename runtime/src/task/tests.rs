@@ -168,6 +168,7 @@ fn sizes_are_what_the_design_allows() {
     assert_eq!(local, with_arc + 8);
     assert_eq!(large, header + 65 * 8);
     assert!(size_of::<JoinHandle<[u8; 100]>>() <= 16 && size_of::<Runnable>() == 8);
+    assert_eq!(size_of::<Option<TaskRef>>(), 8, "a place in the registry");
 }
 
 #[derive(Clone, Copy)]
