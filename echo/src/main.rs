@@ -155,9 +155,14 @@ enum Sent {
 
 /// A server that listens where it was told to, and says so.
 fn server(args: &ServeArgs, workers: usize, echoed: &Arc<Echoed>) -> io::Result<Server> {
+    let refusals = Limited::default();
     let mut server = Server::new()
         .grace(args.grace)
-        .on_accept_error(|error| warn!("cannot accept a connection at present: {error}"));
+        .on_accept_error(move |error| {
+            refusals.warn(format_args!(
+                "cannot accept a connection at present: {error}"
+            ));
+        });
     if let Some(count) = args.max_connections {
         server = server.max_connections(count);
     }
