@@ -40,7 +40,8 @@
 //! tasks as anybody does, so they land where they may run: `Send` ones in the helper's ring or in the injector, others in the
 //! inbox of their thread, where they wait. When the worker comes back it finds its reactor with fewer events and its queue
 //! shorter, which is what it finds after any poll. The protocols are in [`watch`], [`idle`] and [`in_place`], the models in
-//! `models.rs`.
+//! `models.rs`: a sibling's turn and the watch's help beside a worker that parks or comes back, the watch that goes to rest beside one
+//! that wakes, and a core that changes hands. What is local to the stuck thread waits with it, and nothing else does.
 //!
 //! # What can be looked into
 //!
@@ -57,7 +58,11 @@
 //!
 //! # Rejected
 //!
-//! * *One epoll instance for all workers*, with its lock and its one waiting thread; see [`crate::reactor`].
+//! * *One epoll instance for all workers.* If one thread waits in it, the hang returns in another form: whoever has the reactor and
+//!   is stuck keeps the events of all, and every message of the others crosses threads. If all wait in it, an event may go
+//!   to any of them, so a registration must be one-shot or a task may be woken twice, and each wait is a system call
+//!   (`epoll_ctl`, some 300 ns, where an echo takes 6 µs); `EPOLLEXCLUSIVE` is of no help, since it chooses among instances and not
+//!   among those who wait in one. And no connection stays where it is warm. See also [`crate::reactor`].
 //! * *Spreading fresh tasks over the workers.* Connections would be spread, but every `spawn` of a short task would pay a
 //!   queue hop and a notification. Placing the **sources** does the same for connections and costs `spawn` nothing
 //!   (`Reactors::choose`); sources of which the task keeps running elsewhere move there.
@@ -67,9 +72,12 @@
 //!   the next piece of work wakes, and then nobody watches; a limit of a millisecond makes an idle process wake a thousand times
 //!   a second, and a thread of its own rests.
 //! * *Sweeping every sibling at each visit.* A system call for each sibling that is well: with eight workers that is seven for
-//!   every one that brings something, and connections leave the worker where they are warm.
+//!   every one that brings something, 2.5 µs every 200 µs of each worker, and connections leave the worker where they are warm. To
+//!   look at a tick is a load, and only those are asked whose tick stands still.
 //! * *Nested epoll descriptors*, so that a sleeping worker hears of the events of all. Each event then wakes whoever sleeps, also
-//!   when its owner is about to take it, and the kernel walks two wait queues for each.
+//!   when its owner is about to take it. Measured with eight threads that sleep, each in an instance of its own that holds the eight
+//!   instances with the sockets: eight wake-ups and some 95 µs of CPU time for each event, where one wake-up and 30 to 55 µs
+//!   suffice. And whoever hears of an event needs a second `epoll_wait` to take it.
 //! * *A main future behind a condition variable.* It is usually the accept loop, and every connection would cross threads.
 
 mod block_on;
