@@ -54,7 +54,7 @@ macro_rules! insist_on {
 fn whichever_call_fails_the_next_connection_is_served() {
     use libc::*;
     let _turn = in_turn();
-    let kinds: [(Call, &'static [i32]); 18] = [
+    let kinds: [(Call, &'static [i32]); 19] = [
         (Call::EpollCreate, &[EMFILE, ENFILE, ENOMEM]),
         (Call::EpollAdd, &[ENOSPC, ENOMEM, EPERM]),
         (Call::EpollDelete, &[ENOENT, EBADF]),
@@ -89,6 +89,7 @@ fn whichever_call_fails_the_next_connection_is_served() {
             Call::Send,
             &[EINTR, EAGAIN, ECONNRESET, EPIPE, ENOBUFS, ENOMEM],
         ),
+        (Call::Shutdown, &[ENOTCONN]),
         (Call::SocketName, &[ENOBUFS]),
         (Call::GetOption, &[ENOBUFS]),
         (Call::SetOption, &[ENOMEM, ENOPROTOOPT]),
@@ -141,6 +142,25 @@ fn every_byte_comes_back_under_random_faults() {
     }
     println!("{injected} faults");
     assert!(injected > SEEDS * 50, "{injected} faults only");
+}
+
+#[test]
+fn ten_thousand_seeds_of_faults_leave_nothing_and_keep_nobody_waiting() {
+    const SEEDS: u64 = 10_000;
+    let _turn = in_turn();
+    let mut injected = 0;
+    for seed in 0..SEEDS {
+        injected += case(format!("seed {seed}"), move || {
+            under(
+                Plan::random(seed, 300),
+                1 + (seed % 2) as usize,
+                |runtime| runtime.block_on(exchange_a_little(seed)),
+            )
+            .injected_total()
+        });
+    }
+    println!("{injected} faults");
+    assert!(injected > SEEDS * 5, "{injected} faults only");
 }
 
 #[test]
@@ -272,6 +292,45 @@ fn a_lack_that_lasted_takes_no_time_from_a_listener_that_fails_after_it() {
             );
             assert!(fault - lack >= Duration::from_millis(900), "the longest");
             assert!(again - fault < Duration::from_millis(100), "a short one");
+        });
+    });
+}
+
+#[test]
+fn a_server_that_lacks_descriptors_asks_seldom_and_answers_whom_it_has() {
+    let _turn = in_turn();
+    case("accept with errno EMFILE".to_owned(), || {
+        wakeful::block_on(async {
+            let listener = bound();
+            let address = listener.local_addr().unwrap();
+            let server = Server::new().listen(listener, |stream, _| async move {
+                let mut byte = [0];
+                while stream.read(&mut byte).await? == 1 {
+                    stream.write(&byte).await?;
+                }
+                io::Result::Ok(())
+            });
+            let stats = server.stats();
+            let echo = |mut client: &StdStream| {
+                client.write_all(b"x").unwrap();
+                client.read_exact(&mut [0]).unwrap();
+            };
+            let clients = in_thread(move || {
+                let first = connected(address);
+                echo(&first);
+                let begun = std::time::Instant::now();
+                sim::install(Plan::new().fail(Call::Accept, 1..u64::MAX, libc::EMFILE));
+                let second = connected(address);
+                while stats.report().pauses < 6 {
+                    echo(&first);
+                }
+                // The first five are over, each twice as long as the one before.
+                assert!(begun.elapsed() >= Duration::from_millis(5 * 31));
+                sim::clear();
+                echo(&second);
+            });
+            let report = server.run_until(clients).await.unwrap();
+            assert_eq!(report.accepted, 2, "{report}");
         });
     });
 }
@@ -503,7 +562,7 @@ fn whichever_call_fails_a_unix_listener_serves_the_next_and_leaves_no_name() {
     let mut injected = 0;
     for (call, errnos) in kinds {
         for &errno in errnos {
-            for first in 1..=10 {
+            for first in 1..=20 {
                 let what = format!("{call:?} {first} with errno {errno}");
                 let count = case(what, move || {
                     let plan = Plan::new().fail(call, first..first + 1, errno);
@@ -615,6 +674,30 @@ fn echo_all(runtime: &Runtime, seed: u64) {
         drop(stream);
         let _ = server.cancel().await; // it has no end
     });
+}
+
+/// A connection and a datagram, with all in one thread but what other workers steal.
+async fn exchange_a_little(seed: u64) {
+    let listener = bound();
+    let address = insist(|| listener.local_addr());
+    let server = wakeful::spawn(serve(listener));
+    let client = insist_on!(TcpStream::connect(address));
+    let (sent, mut received) = (Bytes(seed).take(700), Vec::new());
+    write_all(&client, &sent).await.unwrap();
+    while received.len() < sent.len() {
+        let mut buffer = [0; 300];
+        let count = read(&client, &mut buffer).await.unwrap();
+        assert_ne!(count, 0, "the end, too early");
+        received.extend_from_slice(&buffer[..count]);
+    }
+    assert!(received == sent, "other bytes than were sent");
+    client.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(read(&client, &mut [0]).await.unwrap(), 0);
+    let (one, other) = (insist_udp(), insist_udp());
+    let to = insist(|| other.local_addr());
+    insist_on!(one.send_to(&sent[..9], to));
+    assert_eq!(insist_on!(other.recv(&mut [0; 20])).len, 9);
+    let _ = server.cancel().await; // it has no end
 }
 
 /// A name that was left behind is taken over; a client comes and sends a descriptor; all that fails is tried again.
