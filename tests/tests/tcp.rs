@@ -189,6 +189,28 @@ fn nobody_spins_on_a_connection_that_is_half_closed_or_reset() {
 }
 
 #[test]
+fn a_peer_that_ends_its_own_direction_makes_no_room_and_does_not_hang_up() {
+    on_workers([1, 2], |runtime| {
+        runtime.block_on(async {
+            let (fd, peer) = unix_pair();
+            while fd
+                .try_write_with(|mut stream| stream.write(&[7; 4096]))
+                .is_ok()
+            {}
+            let (mut writable, mut hung_up) = (pin!(fd.writable()), pin!(fd.hung_up()));
+            for peer_has_ended in [false, true] {
+                if peer_has_ended {
+                    peer.shutdown(Shutdown::Write).unwrap();
+                    fd.read_closed().await.unwrap();
+                }
+                assert!(poll!(writable.as_mut()).is_pending());
+                assert!(poll!(hung_up.as_mut()).is_pending());
+            }
+        });
+    });
+}
+
+#[test]
 fn sockets_that_other_threads_drop_leave_the_reactor() {
     alone("sockets_that_other_threads_drop_leave_the_reactor", || {
         on_workers([1, 2], |runtime| {
