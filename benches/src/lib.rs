@@ -28,6 +28,7 @@ pub mod interference;
 pub mod load;
 pub mod machine;
 pub mod memory;
+pub mod page;
 pub mod plot;
 pub mod process;
 pub mod rescan;

@@ -76,6 +76,13 @@ impl Plan {
         answer(self.command(program, server).arg("--churn"), cpu)
     }
 
+    /// The same until exactly so many connections have come and gone, on any CPU.
+    pub fn run_churn_of(&self, count: u64, program: &Path, server: &Server) -> Result<Tally> {
+        let mut command = self.command(program, server);
+        command.args(["--churn", "--count", &count.to_string()]);
+        answer(&mut command, None)
+    }
+
     fn command(&self, program: &Path, server: &Server) -> Command {
         let mut command = connecting(program, server.address());
         command

@@ -1,7 +1,7 @@
 //! Connections that come and go: `cargo bench -p wakeful-benches --bench churn`, `-- --help` for the options.
 //!
-//! Each connects, sends one message of 64 bytes, gets it back and closes; 64 are there at a time. `benches/syscalls.sh` counts
-//! the system calls of one.
+//! Each connects, sends one message of 64 bytes, gets it back and closes; 64 are there at a time. Where strace is installed, the
+//! server's system calls are counted too, in runs of their own.
 //!
 //! How to read the numbers:
 //!
@@ -11,6 +11,7 @@
 //!   CPUs, the ratio tells what is saved of the whole.
 //! - CPU time is sampled by the kernel and is rough in short runs. Ratios are medians over the rounds of the ratio within a round.
 
+mod calls;
 mod options;
 
 use std::process::ExitCode;
@@ -86,6 +87,9 @@ fn run() -> Result<()> {
             let server = Server::start(&mut command, cpus.0)?;
             plan.run_churn(&programs.load, &server, cpus.1)
         })?;
+    }
+    if options.calls {
+        calls::per_connection(&programs, plan, options.counted, &results)?;
     }
     results.write()
 }

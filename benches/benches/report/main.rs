@@ -5,7 +5,6 @@
 //! comparison is not lost because one part of it does not work on a machine. The report then ends with an error.
 
 mod options;
-mod page;
 
 use std::env;
 use std::fs;
@@ -13,6 +12,7 @@ use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 use wakeful_benches::cli::{self, Result};
+use wakeful_benches::page;
 use wakeful_benches::results::{self, Record};
 
 use crate::options::Options;

@@ -1,16 +1,16 @@
-//! The page: one file with everything in it, pictures too.
+//! The page of the report: one file with everything in it, pictures too.
 //!
 //! First what is bounded and whether it is kept, since that is what one comes for; then what each bench said, in its order.
 
 use std::fmt::{self, Write};
 
-use wakeful_benches::cli::Result;
-use wakeful_benches::machine::Machine;
-use wakeful_benches::results::{Claim, Item, Record};
-use wakeful_benches::table::Table;
+use crate::cli::Result;
+use crate::machine::Machine;
+use crate::results::{Claim, Item, Record};
+use crate::table::Table;
 
-/// The text of the page.
-pub(crate) fn page(records: &[Record], failures: &[String]) -> Result<String> {
+/// The text of the page: what benches have found, and why others have found nothing.
+pub fn page(records: &[Record], failures: &[String]) -> Result<String> {
     let mut page = String::from(HEAD);
     summary(&mut page, records, failures)?;
     for record in records {
@@ -153,3 +153,78 @@ svg { max-width: 100%; height: auto; }
 </head>
 <body>
 "#;
+
+#[cfg(test)]
+mod tests {
+    use super::page;
+    use crate::machine::Machine;
+    use crate::plot::{Axis, Line, Plot};
+    use crate::results::{Bound, Claim, Item, Record};
+    use crate::table::Table;
+
+    fn record(items: Vec<Item>) -> Record {
+        Record {
+            bench: "echo".to_owned(),
+            quick: false,
+            machine: Machine::new().unwrap(),
+            items,
+        }
+    }
+
+    fn claim(figure: f64, excuse: &str) -> Item {
+        Item::Claim(Claim {
+            work: "p50 & p99".to_owned(),
+            ours: "1 µs".to_owned(),
+            peer: "tokio 2 µs".to_owned(),
+            figure: Some(figure),
+            bound: Bound::AtMost(0.5),
+            excuse: excuse.to_owned(),
+        })
+    }
+
+    #[test]
+    fn the_page_has_all_that_was_found_and_no_tag_of_a_text() {
+        let mut table = Table::new(["server", "a < b"]);
+        table.row(vec!["ours".to_owned(), "1".to_owned()]);
+        let plot = Plot {
+            name: "latency".to_owned(),
+            title: "Latency".to_owned(),
+            x: Axis::log("connections"),
+            y: Axis::linear("µs"),
+            lines: vec![Line {
+                name: "ours".to_owned(),
+                points: vec![(1.0, 1.0)],
+            }],
+        };
+        let title = "by <number>".to_owned();
+        let items = vec![
+            Item::Text("a <b>".to_owned()),
+            Item::Table { title, table },
+            Item::Plot(plot),
+        ];
+        let page = page(&[record(items)], &["udp: no <socket>".to_owned()]).unwrap();
+        for part in [
+            "<p>a &lt;b&gt;</p>",
+            "<caption>by &lt;number&gt;</caption>",
+            "<th>a &lt; b</th>",
+            "<td>ours</td>",
+            "<svg",
+            "udp: no &lt;socket&gt;",
+            "0 of 0 kept",
+        ] {
+            assert!(page.contains(part), "no {part:?}");
+        }
+        assert_eq!(page.matches("<h2 id=\"echo\">").count(), 1);
+    }
+
+    #[test]
+    fn a_missed_bound_is_marked_and_an_excused_one_is_not_counted_as_kept() {
+        let items = vec![claim(0.4, ""), claim(0.6, ""), claim(0.6, "client-bound")];
+        let page = page(&[record(items)], &[]).unwrap();
+        assert!(page.contains("1 of 3 kept"));
+        for class in ["kept", "missed", "excused"] {
+            assert_eq!(page.matches(&format!("<tr class=\"{class}\">")).count(), 1);
+        }
+        assert!(page.contains("p50 &amp; p99"));
+    }
+}
