@@ -66,14 +66,16 @@ pub(crate) fn two_workers(setup: &Setup, options: &Options) -> Result<()> {
 
 /// The same where somebody else computes.
 pub(crate) fn beside_hogs(setup: &Setup, options: &Options) -> Result<()> {
-    let few_and_many = [8, 64].map(|connections| {
+    let asked = options.connections.clone();
+    let few_and_many = asked.unwrap_or_else(|| vec![8, 64]).into_iter();
+    let works = few_and_many.map(|connections| {
         let size = options.size();
         (Work { connections, size }, options.rounds.unwrap_or(7))
     });
     let comparison = Comparison {
         name: "beside-hogs",
         title: "two workers, and a thread that computes on each of the two CPUs",
-        works: few_and_many.into(),
+        works: works.collect(),
         hogs: true,
         ..Comparison::of_two_workers(options)
     };

@@ -25,11 +25,11 @@ pub(crate) fn overview(results: &Results, comparison: &Comparison, cells: &[Cell
     }
 }
 
-/// All about a work that has a bound or was asked for.
+/// All about a work that has a bound or was asked for, and of a comparison without bounds about all.
 pub(crate) fn details(results: &Results, comparison: &Comparison, cell: &Cell, options: &Options) {
     let has_bound = |bounded: &crate::bounds::Bounded| bounded.connections == cell.work.connections;
     let is_bounded = cell.work.size == SMALL && comparison.bounds.iter().any(has_bound);
-    if !is_bounded && !options.names_works() {
+    if !is_bounded && !comparison.bounds.is_empty() && !options.names_works() {
         return;
     }
     let spins = cell.work.plan(Default::default()).spins();
