@@ -428,12 +428,20 @@ impl Worker {
             return false;
         };
         let mut before = begun;
+        let mut next_way = begun;
         loop {
-            thread::yield_now();
+            let gives_way = before >= next_way;
+            if gives_way {
+                thread::yield_now();
+            }
             self.turn(Some(Duration::ZERO));
             let core = self.core();
             let now = core.visited_at();
-            let is_alone = core.contention.note_way_given(before, now);
+            let mut is_alone = true;
+            if gives_way {
+                is_alone = core.contention.note_way_given(before, now);
+                next_way = now + GIVE_WAY_EVERY;
+            }
             if self.remote().parker.is_notified() {
                 return false; // it does not sleep then: the notification is taken where sleeps begin
             }
@@ -650,6 +658,10 @@ impl Worker {
         &self.remote.counters
     }
 }
+
+/// A worker that polls gives its CPU away first, and then so often. That takes three times as long as a look at the reactor: with
+/// it at every look, a single connection's messages were answered 2 % later.
+const GIVE_WAY_EVERY: Duration = Duration::from_micros(2);
 
 /// Events are taken even when the ring is full, or I/O would wait for as long as the tasks keep it so.
 const EVENTS_MIN: usize = 8;
