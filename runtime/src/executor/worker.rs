@@ -380,7 +380,9 @@ impl Worker {
     /// Between tasks: what has happened outside? Returns a task from there that has waited long enough to go first.
     #[cold]
     fn visit(&self) -> Option<Runnable> {
-        drop(self.take_spare_timer());
+        if self.spare_timer.borrow().is_some() {
+            drop(self.take_spare_timer());
+        }
         self.turn(Some(Duration::ZERO));
         self.ask_for_help(&self.core());
         self.take_arrivals();

@@ -484,7 +484,9 @@ impl Try<usize> {
     /// The result of moving up to `room` bytes through a stream.
     #[inline]
     pub(crate) fn of_transfer(result: io::Result<usize>, room: usize) -> Self {
-        let short = result.as_ref().is_ok_and(|moved| (1..room).contains(moved));
+        // 0 is none: it comes round to the greatest.
+        let is_short = |moved: &usize| moved.wrapping_sub(1) < room.wrapping_sub(1);
+        let short = result.as_ref().is_ok_and(is_short);
         Self { result, short }
     }
 }

@@ -25,7 +25,7 @@ use std::time::Duration;
 use super::readiness::{Readiness, ReadinessWord, Snapshot};
 use super::token::Token;
 use super::{NOWHERE, Reactors, turned_here};
-use crate::sys::lock::Mutex;
+use crate::sys::lock::{Mutex, MutexGuard};
 use crate::util::sync::atomic::{
     AtomicU32,
     Ordering::{Acquire, Relaxed, Release},
@@ -103,7 +103,10 @@ impl Source {
             direction,
         });
         waiters.add(direction, number, waker);
-        waiters.note_visit()
+        match waiters.is_steadily_elsewhere() {
+            false => Waited::Pending,
+            true => steadily_elsewhere(waiters),
+        }
     }
 
     /// Somebody may have left a waker before, which may still be there and may still be the right one.
@@ -141,10 +144,13 @@ impl Source {
         }
         let replaced = waiters.take(direction, number);
         waiters.add(direction, number, fresh.expect("the loop ends with one"));
-        let waited = waiters.note_visit();
+        let is_elsewhere = waiters.is_steadily_elsewhere();
         drop(waiters);
         drop(replaced);
-        waited
+        match is_elsewhere {
+            false => Waited::Pending,
+            true => Waited::SteadilyElsewhere,
+        }
     }
 
     /// Takes away the waker that a dropped or finished future left here.
@@ -291,6 +297,12 @@ pub(crate) enum Waited {
     /// The waker is left, and it was for the [`VISITS_TO_MOVE`]th time in a row that somebody waited from the same other
     /// reactor's thread.
     SteadilyElsewhere,
+}
+
+/// Apart, so that a wait need not ask once more what it has come to after it has given the lock back.
+#[cold]
+fn steadily_elsewhere(_: MutexGuard<'_, Waiters>) -> Waited {
+    Waited::SteadilyElsewhere
 }
 
 /// Where a source is registered.
@@ -498,32 +510,32 @@ impl Waiters {
 
     /// Counts a wait on this thread, and says if the reactor that it turns would be the better home.
     #[inline]
-    fn note_visit(&mut self) -> Waited {
+    fn is_steadily_elsewhere(&mut self) -> bool {
         let here = turned_here();
         match &self.home {
-            Some(home) if home.reactor != here => self.note_foreign_visit(here),
+            Some(home) if home.reactor != here => self.count_visit(here),
             _ => {
                 self.visits = 0;
-                Waited::Pending
+                false
             }
         }
     }
 
     #[cold]
-    fn note_foreign_visit(&mut self, here: u16) -> Waited {
+    fn count_visit(&mut self, here: u16) -> bool {
         if here == NOWHERE {
             self.visits = 0;
-            return Waited::Pending;
+            return false;
         }
         if self.visitor != here {
             (self.visitor, self.visits) = (here, 0);
         }
         self.visits += 1;
         if self.visits < VISITS_TO_MOVE {
-            return Waited::Pending;
+            return false;
         }
         self.visits = 0;
-        Waited::SteadilyElsewhere
+        true
     }
 }
 
@@ -614,8 +626,7 @@ mod tests {
     #[test]
     fn only_steady_visits_from_one_other_thread_suggest_a_move() {
         let mut waiters = Waiters::default();
-        let mut visit =
-            |here| matches!(waiters.note_foreign_visit(here), Waited::SteadilyElsewhere);
+        let mut visit = |here| waiters.count_visit(here);
         for _ in 1..VISITS_TO_MOVE {
             assert!(!visit(1));
         }

@@ -15,6 +15,6 @@ mod models;
 mod mutex;
 
 #[cfg(not(loom))]
-pub(crate) use self::mutex::Mutex;
+pub(crate) use self::mutex::{Mutex, MutexGuard};
 #[cfg(loom)]
-pub(crate) use crate::util::sync::Mutex;
+pub(crate) use crate::util::sync::{Mutex, MutexGuard};
