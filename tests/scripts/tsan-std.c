@@ -9,6 +9,7 @@
  * The names of the standard library's functions are mangled and differ between compilers; tsan.sh finds them and passes
  * them in as macros. If a compiler changes what they take, the tests crash: it is not overlooked. */
 
+#include <malloc.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -49,13 +50,18 @@ void __wrap___tsan_atomic_thread_fence(int order) {
 
 /* An `Arc` that is dropped in the standard library itself, as those of its threads and scopes are: nothing of that is seen but
  * the memory that is freed. It begins with the two counts, which who frees it has seen become zero. A block of another kind that
- * begins with an atomic word is taken for one: that the last reference to a task frees it in order is for the models to show. */
+ * begins with an atomic word is taken for one: that the last reference to a task frees it in order is for the models to show.
+ *
+ * `unpark` is seen and `park` is not: whoever frees what there is of a thread comes after the last of either. It is known by its
+ * size; if a compiler changes that, there are reports of it. */
+
+enum { THREAD_SIZE = 48 };
 
 void __real_free(void *block);
 void __wrap_free(void *block) {
     if (block) {
-        __tsan_acquire(block);
-        __tsan_acquire((uint64_t *)block + 1);
+        size_t words = malloc_usable_size(block) == THREAD_SIZE ? THREAD_SIZE / 4 : 4;
+        for (size_t word = 0; word < words; word++) __tsan_acquire((uint32_t *)block + word);
     }
     __real_free(block);
 }

@@ -85,7 +85,9 @@ fn race() {
             }
         })
     });
-    threads.map(|thread| thread.join().unwrap());
+    for thread in threads {
+        thread.join().unwrap();
+    }
 }
 RACE
 rustc +nightly --test --edition 2024 $flags $target/race.rs -o $target/race
