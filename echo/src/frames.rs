@@ -22,7 +22,7 @@ use wakeful::time::timeout;
 
 use crate::logging::Limited;
 use crate::stats::Echoed;
-use crate::stream::Stream;
+use crate::stream::{PeerName, Stream};
 
 /// What the connections of a server have in common.
 pub(crate) struct Frames {
@@ -67,7 +67,7 @@ impl Frames {
             Ok(()) => Duration::MAX,
             Err(error) if is_malformed(error) => {
                 self.echoed.add_malformed();
-                let peer = lines.get_ref().stream.peer();
+                let peer = PeerName::of(connection);
                 self.malformed
                     .warn(format_args!("{peer} is cut off: {error}"));
                 PATIENCE

@@ -40,7 +40,7 @@ use frames::Frames;
 use logging::{Console, Limited};
 use signals::Signals;
 use stats::{Echoed, Served};
-use stream::Stream;
+use stream::{PeerName, Stream};
 
 /// Serves one connection until the peer has sent its last byte and got it back, or the server ends.
 ///
@@ -194,18 +194,20 @@ where
 {
     match frames {
         Some(frames) => server.listen(listener, move |stream: L::Stream, connection| {
-            told(stream.peer(), frames.clone().echo(stream, connection))
+            let peer = PeerName::of(&connection);
+            told(peer, frames.clone().echo(stream, connection))
         }),
-        None if log_enabled!(Level::Debug) => server
-            .listen(listener, |stream: L::Stream, connection| {
-                told(stream.peer(), echo(stream, connection))
-            }),
+        None if log_enabled!(Level::Debug) => {
+            server.listen(listener, |stream: L::Stream, connection| {
+                told(PeerName::of(&connection), echo(stream, connection))
+            })
+        }
         None => server.listen(listener, echo),
     }
 }
 
 /// Tells how a connection has gone.
-async fn told(peer: String, echo: impl Future<Output = io::Result<()>>) -> io::Result<()> {
+async fn told(peer: PeerName, echo: impl Future<Output = io::Result<()>>) -> io::Result<()> {
     debug!("{peer} is there");
     let ended = echo.await;
     match &ended {
