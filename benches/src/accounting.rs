@@ -95,6 +95,15 @@ pub fn own_wait_ns() -> u64 {
     waited.and_then(|ns| ns.parse().ok()).unwrap_or(0)
 }
 
+/// How many sockets a process has.
+pub fn sockets_count(pid: u32) -> Result<usize> {
+    let links = fs::read_dir(format!("/proc/{pid}/fd"))?
+        .filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+    Ok(links
+        .filter(|target| target.to_string_lossy().starts_with("socket:"))
+        .count())
+}
+
 /// The anonymous memory of a process that is resident: heap, stacks, everything that is no file's.
 pub fn anonymous_bytes(pid: u32) -> Result<u64> {
     let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;

@@ -11,6 +11,7 @@
 //! Timers, scheduler and memory have no load: their benches start one process of that name for each measurement, which runs one
 //! case ([`timers::Case`], [`scheduler::Case`], [`memory::Case`]) on one runtime and prints its figures. Servers and load of UDP are
 //! one program too, `udp`. Servers beside a task that keeps its worker are `interference`.
+//! Clients that mean no good are the program `abuse`, beside which `echo load` measures what well-behaved ones see.
 //!
 //! - The floor and the load generator are written on the kernel ([`sys`]) and share no code with what they measure.
 //! - A server is ready when it has printed a line that contains its address; it ends when the harness kills it. No child
@@ -19,6 +20,7 @@
 //!   mood meets them all. Absolute numbers of two runs do not compare; ratios within one run do.
 //! - What a bench finds it says through [`results::Results`], which prints it and writes it down.
 
+pub mod abuse;
 pub mod accounting;
 pub mod cli;
 pub mod contender;

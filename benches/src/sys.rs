@@ -9,7 +9,7 @@
 
 use std::io;
 use std::mem::{self, MaybeUninit};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -244,6 +244,62 @@ pub fn raise_descriptor_limit() -> io::Result<u64> {
     // SAFETY: `limit` is an initialised rlimit.
     check(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) })?;
     Ok(limit.rlim_cur)
+}
+
+/// Has a child begin with room for so many descriptors and no more.
+pub fn limit_descriptors(command: &mut Command, count: u64) {
+    let limit = libc::rlimit {
+        rlim_cur: count,
+        rlim_max: count,
+    };
+    // SAFETY: `limit` is an initialised rlimit.
+    let before_exec = move || check(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) });
+    // SAFETY: between fork and exec the closure makes one system call; it neither allocates nor takes a lock.
+    unsafe { command.pre_exec(move || before_exec().map(drop)) };
+}
+
+/// Has the calling thread, and what it starts, give way to whatever else wants its CPU.
+pub fn give_way() -> io::Result<()> {
+    // SAFETY: the call takes no pointer; zero stands for the caller.
+    check(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICEST) })?;
+    Ok(())
+}
+
+const NICEST: i32 = 19;
+
+/// Sends a process the signal by which `echo serve` is asked to tell of itself.
+pub fn send_user_signal(pid: u32) -> io::Result<()> {
+    // SAFETY: the call touches no memory of ours.
+    check(unsafe { libc::kill(pid.cast_signed(), libc::SIGUSR1) })?;
+    Ok(())
+}
+
+/// Has the connection end with a reset when it is closed.
+pub fn reset_on_close(stream: &TcpStream) -> io::Result<()> {
+    let linger = libc::linger {
+        l_onoff: 1,
+        l_linger: 0,
+    };
+    set_option(stream, libc::SO_LINGER, &linger)
+}
+
+/// Gives a connection a send buffer of so many bytes, or as few as the system allows.
+pub fn shrink_send_buffer(stream: &TcpStream, bytes: i32) -> io::Result<()> {
+    set_option(stream, libc::SO_SNDBUF, &bytes)
+}
+
+fn set_option<T: Copy>(stream: &TcpStream, option: i32, value: &T) -> io::Result<()> {
+    // SAFETY: the pointer and the size describe `value`, which the kernel copies.
+    check(unsafe {
+        libc::setsockopt(
+            stream.as_raw_fd(),
+            libc::SOL_SOCKET,
+            option,
+            std::ptr::from_ref(value).cast(),
+            size_of::<T>() as libc::socklen_t,
+        )
+    })?;
+    Ok(())
 }
 
 /// The CPU time of this process so far.
