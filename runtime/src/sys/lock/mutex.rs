@@ -86,12 +86,11 @@ impl<T> Mutex<T> {
     /// Waits a moment for the holder, unless somebody sleeps for it. Returns the last state seen.
     fn spin(&self) -> u32 {
         let mut state = self.state.load(Relaxed);
-        for _ in 0..SPINS {
-            if state != HELD {
-                break;
-            }
+        let mut spins = SPINS;
+        while state == HELD && spins > 0 {
             hint::spin_loop();
             state = self.state.load(Relaxed);
+            spins -= 1;
         }
         state
     }
