@@ -119,18 +119,18 @@ impl Core {
             .find_map(|victim| remotes[victim].stealer.steal_into(&self.queue))
     }
 
-    /// Counts a poll, and says whether reactor and injector have waited long enough: [`POLLS_MAX`] polls, or
-    /// [`VISIT_INTERVAL`]. The clock is read every few polls, and at each while they are slow.
+    /// Counts a poll, and says whether to look up from the tasks: every few polls, and after each while they are slow.
     #[inline]
-    pub(super) fn visit_is_due(&self) -> bool {
-        self.visit_is_due_at(clock::now)
-    }
-
-    #[inline]
-    fn visit_is_due_at(&self, now: impl FnOnce() -> Duration) -> bool {
+    pub(super) fn look_is_due(&self) -> bool {
         let polls = self.polls.get() + 1;
         self.polls.set(polls);
-        polls >= self.look_at_polls.get() && self.interval_is_over(polls, now)
+        polls >= self.look_at_polls.get()
+    }
+
+    /// Whether reactor and injector have waited long enough for a visit: [`POLLS_MAX`] polls, or [`VISIT_INTERVAL`].
+    #[inline]
+    pub(super) fn interval_is_over(&self) -> bool {
+        self.interval_is_over_at(self.polls.get(), clock::now)
     }
 
     /// A task has yielded: whether a visit is due before it queues up again. What has happened while it ran then goes first.
@@ -142,11 +142,11 @@ impl Core {
         let polls = self.polls.get() + 1;
         (polls >= self.look_at_polls.get() || self.queue.is_empty())
             && self.queue.room() > CAPACITY / 2 // else others would be pushed out by those that came later
-            && self.interval_is_over(polls, clock::now)
+            && self.interval_is_over_at(polls, clock::now)
     }
 
     #[cold]
-    fn interval_is_over(&self, polls: u32, now: impl FnOnce() -> Duration) -> bool {
+    fn interval_is_over_at(&self, polls: u32, now: impl FnOnce() -> Duration) -> bool {
         if polls >= POLLS_MAX || now().saturating_sub(self.visited_at.get()) >= VISIT_INTERVAL {
             return true;
         }
@@ -256,10 +256,11 @@ mod tests {
         let stretch = polls_us.iter().cycle().filter_map(|&poll_us| {
             now += poll_us * US;
             polls += 1;
-            let is_due = core.visit_is_due_at(|| {
-                looks += 1;
-                now
-            });
+            let is_due = core.look_is_due()
+                && core.interval_is_over_at(core.polls.get(), || {
+                    looks += 1;
+                    now
+                });
             is_due.then(|| {
                 core.note_stretch(polls, now - core.visited_at());
                 core.polls.set(0);

@@ -17,7 +17,7 @@
 //!   stays where it is warm. A wake from elsewhere goes to the [`injector`].
 //! * Between tasks, every 61 polls at the latest, and after 200 µs where it looks at the clock by then, a worker visits its reactor
 //!   and the injector. It looks at the clock every 16 polls, and at each while they are slow: a slow one among quick ones may be
-//!   followed by some more before it looks. It takes no more events than its ring has room for, but at least 8.
+//!   followed by some more before it looks. With the clock it looks at the injector. It takes no more events than its ring has room for, but at least 8.
 //! * A worker with nothing to do steals, and then sleeps in its own reactor. How it does that without missing work is in
 //!   [`idle`].
 //! * A worker with more work than it can do before a sibling is awake wakes one. What it misjudges, because a task takes

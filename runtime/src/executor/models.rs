@@ -92,6 +92,24 @@ fn a_push_around_the_end_of_the_ring_overwrites_nothing_that_is_being_stolen() {
 }
 
 #[test]
+fn an_owner_that_takes_half_of_a_full_ring_and_a_thief_take_each_task_once() {
+    model(|| {
+        let (tasks, queue) = (Tasks::default(), LocalQueue::new(true));
+        tasks.push(&queue, 1);
+        tasks.run_queued(&queue);
+        tasks.push(&queue, CAPACITY); // full, and around the end
+        let thief = tasks.thief(&queue, Thief::steal);
+        for task in queue.take_older_half().into_iter().flatten() {
+            tasks.run(task);
+        }
+        tasks.push(&queue, 1); // either of them has made room
+        tasks.run_queued(&queue);
+        thief.join().unwrap();
+        tasks.all_ran();
+    });
+}
+
+#[test]
 fn two_thieves_and_an_owner_never_take_the_same_task() {
     model(|| {
         let (tasks, queue) = (Tasks::default(), LocalQueue::new(true));
