@@ -45,8 +45,8 @@ fn run() -> Result<()> {
     let &[server_cpu, client_cpu, ..] = sys::allowed_cpus()?.as_slice() else {
         return Err("server and client need a CPU each, and only one is allowed".into());
     };
-    sys::confine_thread(&[client_cpu])?;
     let results = Results::new("bulk", options.quick)?;
+    sys::confine_thread(&[client_cpu])?;
     results.text(format!(
         "one worker, server on CPU {server_cpu}, client on CPU {client_cpu}"
     ));

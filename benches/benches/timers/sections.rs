@@ -197,8 +197,8 @@ fn limited_reads(rounds: &Rounds, claims: &mut Vec<Claim>) -> Result<Table> {
     ];
     for (name, own, tokios) in lines {
         let (own, tokios) = (ours.median(own), tokio.median(tokios));
-        if name.starts_with('+') {
-            let work = format!("a read with a limit: {name}");
+        if let Some(limit) = name.strip_prefix("+ ") {
+            let work = format!("{limit} of a read that has to wait: what it adds");
             claims.push(ratio(work, own, tokios, own / tokios, 0.4));
         }
         table.row(vec![
