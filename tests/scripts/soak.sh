@@ -104,15 +104,17 @@ first_memory=
 for ((round = 1; SECONDS < minutes * 60 || round <= 2; round++)); do
     loads=()
     load idle --connections $idle --rate 2000 --duration ${round_seconds}s
+    # It counts its time from when all its connections stand.
+    until (($(descriptors) >= idle)); do kill -0 "${loads[0]}" 2>/dev/null && sleep 0.5 || break; done
     load busy --connections $busy --pipeline 4 --size 16k --duration ${round_seconds}s
-    end=$((SECONDS + round_seconds - 10))
-    visits=0
-    while ((SECONDS < end)); do
+    peak=0 visits=0
+    while kill -0 "${loads[0]}" 2>/dev/null || kill -0 "${loads[1]}" 2>/dev/null; do
         "$echo" load "$address" --connections $coming --count $((coming * 10)) --timeout 60s >"$scratch/coming" 2>&1 ||
             { cat "$scratch/coming" >&2 && fail "in round $round, those who come and go are not served"; }
         visits=$((visits + 1))
+        now=$(descriptors)
+        peak=$((now > peak ? now : peak))
     done
-    peak=$(descriptors)
     for process in "${loads[@]}"; do
         wait "$process" || { cat "$scratch/idle" "$scratch/busy" >&2 && fail "round $round: a load fails"; }
     done
