@@ -19,7 +19,7 @@ use super::registry::Registry;
 use super::seat::Seat;
 use super::shutdown::Ending;
 use super::timers::Timers;
-use super::watch::Watch;
+use super::watch::{Guard, Watch};
 use super::worker::Worker;
 use crate::blocking::{Limits, Pool};
 use crate::reactor::Reactors;
@@ -41,6 +41,7 @@ pub(crate) struct Shared {
     pub(super) pollers: Pollers,
     /// Of no use to a single worker, except to tell of stalls: otherwise never begun.
     pub(super) watch: Watch,
+    pub(super) guard: Guard,
     pub(super) reactors: Arc<Reactors>,
     pub(super) seat: Seat,
     /// What timers go by.
@@ -87,6 +88,7 @@ impl Shared {
             idle: Idle::new(remotes.len()),
             pollers: Pollers::new(busy_poll),
             watch: Watch::default(),
+            guard: Guard::default(),
             reactors: Arc::new(reactors),
             seat,
             clock,

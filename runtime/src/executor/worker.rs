@@ -500,9 +500,17 @@ impl Worker {
         if shared.clock.is_virtual() {
             return self.sleep_virtually();
         }
+        let on_guard =
+            (self.core().siblings).mount_guard(&shared.guard, &shared.remotes, clock::now);
         let deadline = self.remote().timers.begin_sleep();
-        let slept = self.turn(deadline.map(|deadline| deadline.saturating_sub(clock::now())));
-        self.core().polling.note_sleep(slept);
+        let timeout = deadline.map(|deadline| deadline.saturating_sub(clock::now()));
+        let slept = self.turn(timeout.into_iter().chain(on_guard).min());
+        let core = self.core();
+        core.polling.note_sleep(slept);
+        if on_guard.is_some() {
+            let has_work = self.has_work_at_hand(&core);
+            core.siblings.leave_guard(&shared.guard, has_work);
+        }
     }
 
     /// Where time stands still until nothing can happen without it: if that is so, it is moved on to the next deadline.
