@@ -16,7 +16,8 @@ use wakeful_tests::{eventually, on_workers, within};
 #[test]
 fn what_comes_while_a_task_computes_is_served_before_that_task_goes_on() {
     within(LIMIT, || {
-        for (computing, quick) in [(1, 0), (1, 3), (3, 0), (2, 5)] {
+        // With more quick ones a short pause of the machine could make their worker take the polls for quick.
+        for (computing, quick) in [(1, 0), (1, 2), (2, 1), (3, 0)] {
             let runtime = runtime(1);
             let stop = Arc::new(AtomicBool::new(false));
             runtime.block_on(async {

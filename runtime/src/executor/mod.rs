@@ -16,8 +16,9 @@
 //! * A wake on a worker goes to its own ring, so the worker that turned the reactor runs what it woke, and the connection
 //!   stays where it is warm. A wake from elsewhere goes to the [`injector`].
 //! * Between tasks, every 61 polls at the latest, and after 200 µs where it looks at the clock by then, a worker visits its reactor
-//!   and the injector. It looks at the clock every 16 polls, and at each while they are slow: a slow one among quick ones may be
-//!   followed by some more before it looks. With the clock it looks at the injector. It takes no more events than its ring has room for, but at least 8.
+//!   and the injector. It looks at the clock every 16 polls, and at each since the last stretch between two visits was slow; a task
+//!   that yields after a slow poll goes behind what the visit brings. With the clock it looks at the injector. It takes no more events
+//!   than its ring has room for, but at least 8, and leaves half of the room to what was injected.
 //! * A worker with nothing to do steals, and then sleeps in its own reactor. How it does that without missing work is in
 //!   [`idle`].
 //! * A worker with more work than it can do before a sibling is awake wakes one. What it misjudges, because a task takes
@@ -27,12 +28,13 @@
 //!
 //! # No event waits behind a busy worker
 //!
-//! A reactor per worker means that a task which computes for 50 ms would keep not only its thread but the connections of a core. Three
+//! A reactor per worker means that a task which computes for 50 ms would keep not only its thread but the connections of a core. Four
 //! parties see to it that it does not:
 //!
 //! | who | when | does |
 //! |---|---|---|
 //! | a sibling that turns its own reactor | a worker's tick has stood still for 250 µs or more | turns that worker's reactor, fires its timers, and runs what that wakes |
+//! | a sibling that sleeps on guard: one, while anybody is awake | the same for 100 µs, later a millisecond | the same |
 //! | the watch, a thread | the same, seen every 1 to 10 ms; rests when all is quiet | the same, and has others take what the worker had queued; tells of stalls |
 //! | the task itself | it says that it blocks: [`block_in_place`] | gives the core to a stand-in at once |
 //!
@@ -68,9 +70,9 @@
 //!   (`Reactors::choose`); sources of which the task keeps running elsewhere move there.
 //! * *Waking a sibling for every second task in the ring.* Waking a thread costs as much as four echoes; with 64 connections on
 //!   two workers, throughput was 0.88 times tokio's with it and 0.99 times without.
-//! * *A parked worker on watch*, who sleeps in its own reactor with a time limit while the others are busy. It is the one that
-//!   the next piece of work wakes, and then nobody watches; a limit of a millisecond makes an idle process wake a thousand times
-//!   a second, and a thread of its own rests.
+//! * *A parked worker on watch in place of the thread*, who sleeps in its own reactor with a time limit while others are busy. It is
+//!   the one that the next piece of work wakes, and then nobody watches; and who fell asleep while all were well sees nothing. So
+//!   there are both: the guard sees most stalls, and sooner, and a thread of its own sees the rest.
 //! * *Sweeping every sibling at each visit.* A system call for each sibling that is well: with eight workers that is seven for
 //!   every one that brings something, 1 µs or more every 200 µs of each worker, and connections leave the worker where they are
 //!   warm. To look at a tick is a load, and only those are asked whose tick stands still.
