@@ -61,6 +61,7 @@ pub(crate) struct Siblings {
     own: usize,
     /// The ticks at the last look.
     ticks: RefCell<Vec<u64>>,
+    /// Not sooner than this.
     next_look: Cell<Duration>,
     /// How many sleeps on guard have brought nothing, since the last that did.
     in_vain: Cell<u32>,
@@ -79,7 +80,7 @@ impl Siblings {
     }
 
     /// Those that have not moved since the last look, [`SIBLINGS_MAX`] of them at most; none if that was less than
-    /// [`LOOK_INTERVAL`] ago.
+    /// [`LOOK_INTERVAL`] ago, and it is no guard that asks at the end of its sleep.
     #[inline]
     pub(crate) fn stuck(&self, now: Duration, remotes: &[Arc<Remote>]) -> Vec<usize> {
         if remotes.len() == 1 || now < self.next_look.get() {
@@ -106,10 +107,8 @@ impl Siblings {
             return None;
         }
         let (now, due) = (now(), self.next_look.get());
-        let vigil = match self.in_vain.get() < LOOKS_IN_VAIN {
-            true => VIGIL_MIN,
-            false => VIGIL_MAX,
-        };
+        let finds_nothing = self.in_vain.get() >= LOOKS_IN_VAIN;
+        let vigil = if finds_nothing { VIGIL_MAX } else { VIGIL_MIN };
         let next_look = if now < due {
             due.min(now + vigil) // they are compared with what was seen before
         } else {
