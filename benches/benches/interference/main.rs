@@ -14,6 +14,11 @@
 //!   stands still: a stall of 50 ms costs each connection one slow echo, and the 99th percentile may not see it. There
 //!   throughput is compared; where CPUs are short, p99 also holds for how long the kernel lets the computing thread keep one that
 //!   others want.
+//! - Which verdicts can be had: where the task rests, tokio's worker that waited for events may be the one that computes, and its
+//!   *paced* p99 is the length of the computation; ours is the time until a sibling sees it, which is less only where that is long.
+//!   Where the task only yields, tokio's other worker soon waits for all events all the time, and its p99 can be what a wake-up takes,
+//!   0.2 ms: half of that is out of reach, of a runtime that looks as of one that is told. Then the two CPUs, which the task, the
+//!   server's other worker and the load share, decide: the same server differs by a factor of ten from round to round.
 //! - *longest* is the slowest echo, or the message that was still waiting when the time was over, whichever waited longer;
 //!   *fewest* is how many echoes the connection had that had the fewest. Of a stuck worker every figure is the worst of all
 //!   rounds. A thousand connections in a closed loop wait for each other some 15 ms as it is, and more where other programs run.
