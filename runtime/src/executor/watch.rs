@@ -26,11 +26,11 @@
 //!
 //! On two workers that share two CPUs with their load (64 connections), the 99th percentile was 4.0 times that of a runtime
 //! with one epoll instance for all. A look per millisecond makes that some 2 times, one per 250 µs 0.9 times, and one per 125 µs
-//! 0.8 times, at a loss of throughput. A guard has nothing else to do and may look sooner: beside a task that computes and yields again
-//! and again, a light load of 64 connections had a 99th percentile of 0.30 ms with it and 1.5 without where that task computes for
-//! 50 ms, and of 0.6 and 4.3 ms for 1 ms. Rejected: *the stuck worker's epoll instance in the guard's own*. It would tell of each
-//! event at once, but two system calls for each stall, an order in which they may contain each other, and a wake-up of the guard
-//! for what the owner is about to take are more than a hundred microseconds are worth.
+//! 0.8 times, at a loss of throughput. A guard has nothing else to do and may look sooner. Beside a task that computes and yields again
+//! and again, in short runs on two CPUs, a light load of 64 connections had a 99th percentile of 0.3 to 0.5 ms with it and 1.5
+//! without where that task computes for 50 ms, and of 0.6 and 4 ms for 1 ms; for 10 ms the runs disagreed (0.5 to 2.6 and 2.6 to 3.3).
+//! Not tried: *the stuck worker's epoll instance in the guard's own*, for as long as it is stuck. It would tell of each event at once
+//! and the guard would not wake in vain, for two system calls a stall, and an order in which the instances may contain each other.
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
