@@ -118,7 +118,7 @@ pub(crate) mod models;
 
 use std::panic::Location;
 
-pub(crate) use self::budget::poll_proceed;
+pub(crate) use self::budget::{poll_proceed, spend_on_copied};
 pub use self::builder::Builder;
 pub(crate) use self::clock::{now, now_before};
 pub(crate) use self::context::place;
