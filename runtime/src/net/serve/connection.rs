@@ -24,8 +24,8 @@ pub struct Connection {
     /// Of the connection's place.
     key: u32,
     /// Bytes that the report does not know of yet: fewer than [`TOLD_FROM`] each.
-    received: u32,
-    sent: u32,
+    received: u64,
+    sent: u64,
     waited: Waited,
     peer: Option<SocketAddr>,
 }
@@ -84,18 +84,16 @@ impl Connection {
     /// together.
     #[inline]
     pub fn count_bytes(&mut self, received: usize, sent: usize) {
-        let received = u64::from(self.received) + received as u64;
-        let sent = u64::from(self.sent) + sent as u64;
-        if received.max(sent) < TOLD_FROM {
-            (self.received, self.sent) = (received as u32, sent as u32);
-        } else {
-            self.tell_bytes(received, sent);
+        self.received += received as u64;
+        self.sent += sent as u64;
+        if self.received | self.sent >= TOLD_FROM {
+            self.tell_bytes();
         }
     }
 
     #[cold]
-    fn tell_bytes(&mut self, received: u64, sent: u64) {
-        (self.received, self.sent) = (0, 0);
+    fn tell_bytes(&mut self) {
+        let (received, sent) = (mem::take(&mut self.received), mem::take(&mut self.sent));
         self.census.count_bytes(received, sent);
     }
 
@@ -158,7 +156,7 @@ impl<F: Future> Future for UnlessServerEnds<'_, F> {
 impl Drop for Connection {
     fn drop(&mut self) {
         if self.received | self.sent > 0 {
-            self.tell_bytes(self.received.into(), self.sent.into());
+            self.tell_bytes();
         }
     }
 }
@@ -286,5 +284,5 @@ impl Drop for Panicking<'_> {
     }
 }
 
-/// So many bytes are told to the report at once, which takes a lock.
+/// So many bytes are told to the report at once, which takes a lock. A power of two, so that one look asks both counts.
 const TOLD_FROM: u64 = 1 << 20;
