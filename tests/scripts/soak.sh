@@ -65,7 +65,7 @@ holds() {
     before=$(grep -c 'stale events' "$scratch/server") || true
     kill -USR1 $server
     for ((tries = 0; tries < 300; tries++)); do
-        line=$(grep 'stale events' "$scratch/server" | tail -n +$((before + 1)) | head -n 1)
+        line=$(grep 'stale events' "$scratch/server" | tail -n +$((before + 1)) | head -n 1) || true
         if [ -n "$line" ]; then
             sed -E 's/;[^;]*stale events.*//; s/, [0-9]+ of them in the common queue//' <<<"$line"
             return
