@@ -6,10 +6,9 @@
 # Needs valgrind. It knows no `epoll_pwait2` and answers ENOSYS: so this is also the run with the other wait, in
 # milliseconds. It runs one thread at a time; `--fair-sched=yes` sees to it that all have their turn.
 #
-# A leak is memory that nothing points to any more (definitely or indirectly lost). What is still pointed to in the end counts too
-# if a frame of ours has allocated it, but for what lives in a static or belongs to a thread that is still there on purpose:
-# tests that leave a stuck thread behind are left out, and so are those that measure memory or time, start this program
-# again, or make more than a machine that is fifty times slower gets done.
+# A leak is memory that nothing points to any more (definitely or indirectly lost). Left out are tests that leave a stuck thread
+# behind, those that measure memory or time or start this program again, and what is more than a machine that is fifty times
+# slower gets done.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
