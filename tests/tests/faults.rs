@@ -54,7 +54,7 @@ macro_rules! insist_on {
 fn whichever_call_fails_the_next_connection_is_served() {
     use libc::*;
     let _turn = in_turn();
-    let kinds: [(Call, &'static [i32]); 19] = [
+    let kinds: [(Call, &'static [i32]); 18] = [
         (Call::EpollCreate, &[EMFILE, ENFILE, ENOMEM]),
         (Call::EpollAdd, &[ENOSPC, ENOMEM, EPERM]),
         (Call::EpollDelete, &[ENOENT, EBADF]),
@@ -89,7 +89,7 @@ fn whichever_call_fails_the_next_connection_is_served() {
             Call::Send,
             &[EINTR, EAGAIN, ECONNRESET, EPIPE, ENOBUFS, ENOMEM],
         ),
-        (Call::Shutdown, &[ENOTCONN]),
+        // Not Shutdown: there is nobody left to wait for the end of a socket that is not connected, and here there would be.
         (Call::SocketName, &[ENOBUFS]),
         (Call::GetOption, &[ENOBUFS]),
         (Call::SetOption, &[ENOMEM, ENOPROTOOPT]),
