@@ -323,10 +323,10 @@ fn w2_asking_for_another_poll_gives_exactly_one_more_and_costs_no_read_modify_wr
 #[test]
 fn w2_whoever_asks_for_another_poll_of_a_task_that_is_not_being_polled_wakes_it() {
     let queue = Queue::default();
-    let waker = Arc::default();
-    let (_waits, _handle) = queue.spawn(leaves_waker(&waker));
+    let slot = Arc::default();
+    let (_waits, _handle) = queue.spawn(leaves_waker(&slot));
     assert!(!queue.run_one());
-    let waker = waker.lock().unwrap().take().unwrap();
+    let waker = slot.lock().unwrap().take().unwrap();
     let (_asks, _other) = queue.spawn(poll_fn(move |_| {
         run_again(&waker);
         Poll::<()>::Pending
@@ -336,6 +336,7 @@ fn w2_whoever_asks_for_another_poll_of_a_task_that_is_not_being_polled_wakes_it(
     assert!(!queue.run_one());
     run_again(Waker::noop());
     assert_eq!(queue.len(), 0);
+    slot.lock().unwrap().take(); // or the task would keep itself alive
 }
 
 #[test]
