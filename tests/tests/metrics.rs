@@ -6,9 +6,9 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use wakeful::net::{TcpListener, TcpStream};
+use wakeful::net::UnixStream;
 use wakeful::time::sleep;
-use wakeful::{Builder, Metrics, Runtime, WorkerMetrics, spawn};
+use wakeful::{Builder, Handle, Metrics, Runtime, WorkerMetrics, spawn, yield_now};
 use wakeful_tests::runtimes::runtime;
 use wakeful_tests::watchdog::LIMIT;
 use wakeful_tests::{eventually, on_workers, within, yields};
@@ -192,15 +192,14 @@ fn what_is_spawned_from_outside_is_counted_by_who_takes_it() {
 fn events_are_counted_by_who_got_them() {
     on_workers([1, 2], |runtime| {
         runtime.block_on(async {
-            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-            let address = listener.local_addr().unwrap();
-            let client = spawn(async move {
-                let mut stream = TcpStream::connect(address).await.unwrap();
-                stream.write_all(b"x").await.unwrap();
-            });
-            let (stream, _) = listener.accept().await.unwrap();
-            assert_eq!(stream.read(&mut [0]).await.unwrap(), 1);
-            client.await.unwrap();
+            let (here, mut there) = UnixStream::pair().unwrap();
+            let reads = spawn(async move { here.read(&mut [0]).await.unwrap() });
+            // What has come by the first read is found without an event: so not before it waits.
+            while Handle::current().metrics().sources.iter().sum::<usize>() == 0 {
+                yield_now().await;
+            }
+            there.write_all(b"x").await.unwrap();
+            assert_eq!(reads.await.unwrap(), 1);
         });
         let metrics = runtime.metrics();
         assert!(sum(&metrics, |worker| worker.events) >= 1, "{metrics}");
