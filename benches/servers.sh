@@ -5,7 +5,7 @@
 #   name SERVER      sets $command to the command of a server: ours, tokio-current, floor
 #   start COMMAND…   starts one, waits until it listens; sets $started and $address
 #   stop             ends it, and waits for a tool around it to write its counts
-#   load N [--churn] exactly N echoes over all connections, or with a connection for each
+#   load N           exactly N echoes over all connections
 
 connections=64
 size=64

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Counts system calls per echo, and of a connection that is for one echo only, with strace: ours, tokio's, the floor's.
+# Counts system calls per echo, with strace: ours, tokio's, the floor's. Those of connections that come for one echo are counted by
+# the `churn` bench.
 #
-# Two runs for each server, from start to end. In the first, the closing `recv` of each connection is in it, a thousandth. `read/write` is
-# what is no socket's: files at start-up, wake-ups through an eventfd. `epoll_ctl` is counted per connection.
+# One run for each server, from start to end; the closing `recv` of each connection is in it, a thousandth. `read/write` is what is
+# no socket's: files at start-up, wake-ups through an eventfd. `epoll_ctl` is counted per connection.
 #
 # usage: syscalls.sh [SERVER…]     servers: ours tokio-current floor (all of them)
 set -euo pipefail
@@ -10,7 +11,6 @@ source "$(dirname "${BASH_SOURCE[0]}")/servers.sh"
 if (($# > 0)); then servers=("$@"); fi
 
 echoes=64000
-short_connections=16000
 
 # calls PATTERN DIVISOR: how often the traced server made the calls that match, divided.
 calls() {
@@ -33,22 +33,4 @@ for server in "${servers[@]}"; do
         "$(calls 'epoll_p?wait2?' $echoes)" \
         "$(calls 'read|write|readv|writev' $echoes)" \
         "$(calls epoll_ctl $connections)"
-done
-
-printf '\nsystem calls per connection: connect, one echo of %s B, close; %s at a time, one worker, %s in all\n' \
-    $size $connections $short_connections
-printf '%-14s %8s %8s %8s %11s %12s %8s %8s %8s\n' server accept recv send epoll_ctl epoll_wait close others all
-others='setsockopt|getsockopt|ioctl|fcntl|shutdown'
-named='accept4|recvfrom|recvmsg|sendto|sendmsg|epoll_ctl|epoll_p?wait2?|close'
-for server in "${servers[@]}"; do
-    name "$server"
-    start strace -f -c -o "$scratch/counts" "${command[@]}"
-    load $short_connections --churn
-    stop
-    printf '%-14s' "$server"
-    for call in 'accept4:8' 'recvfrom|recvmsg:8' 'sendto|sendmsg:8' 'epoll_ctl:11' 'epoll_p?wait2?:12' 'close:8'; do
-        printf " %${call##*:}s" "$(calls "${call%:*}" $short_connections)"
-    done
-    # The rest is small but for what is done to every connection: options, and the mode of the descriptor.
-    printf ' %8s %8s\n' "$(calls "($others)" $short_connections)" "$(calls "($named|$others)" $short_connections)"
 done

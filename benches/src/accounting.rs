@@ -6,6 +6,7 @@
 
 use std::fs;
 use std::ops::{AddAssign, Sub};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -72,11 +73,35 @@ impl AddAssign for CpuTime {
     }
 }
 
+/// How long the threads of a process have run so far, those that have ended left out. Unlike [`CpuTime`] it is no sum of clock
+/// ticks: it is right where there is little of it.
+pub fn run_time(pid: u32) -> Result<Duration> {
+    let mut sum = Duration::ZERO;
+    for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
+        let schedstat = fs::read_to_string(thread?.path().join("schedstat"))?;
+        let ran = schedstat.split_ascii_whitespace().next();
+        sum += Duration::from_nanos(
+            ran.ok_or("/proc/PID/task/TID/schedstat is empty")?
+                .parse()?,
+        );
+    }
+    Ok(sum)
+}
+
 /// How long the main thread of this process has waited for a CPU while it could have run; zero where the kernel does not tell.
 pub fn own_wait_ns() -> u64 {
     let schedstat = fs::read_to_string("/proc/self/schedstat").unwrap_or_default();
     let waited = schedstat.split_ascii_whitespace().nth(1);
     waited.and_then(|ns| ns.parse().ok()).unwrap_or(0)
+}
+
+/// How many sockets a process has.
+pub fn sockets_count(pid: u32) -> Result<usize> {
+    let links = fs::read_dir(format!("/proc/{pid}/fd"))?
+        .filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+    Ok(links
+        .filter(|target| target.to_string_lossy().starts_with("socket:"))
+        .count())
 }
 
 /// The anonymous memory of a process that is resident: heap, stacks, everything that is no file's.

@@ -7,6 +7,8 @@ use std::process::ExitCode;
 use std::str::FromStr;
 use std::time::Duration;
 
+use lexopt::prelude::*;
+
 /// A result whose error is a sentence for the person at the terminal.
 pub type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -51,6 +53,39 @@ pub fn list<T: FromStr>(parser: &mut lexopt::Parser, option: &str, takes: &str) 
         item.map_err(|_| format!("{option} takes {takes}, not '{text}'").into())
     });
     items.collect()
+}
+
+/// The options of a bench that takes no others: `--quick` and `--rounds N`.
+#[derive(Clone, Copy, Debug)]
+pub struct Rounds {
+    /// Whether it is to be done in a hurry.
+    pub quick: bool,
+    /// How many rounds there are to be.
+    pub count: usize,
+}
+
+impl Rounds {
+    /// Reads the command line, for a bench that has so many rounds if nothing is said. `None`: it asks for help.
+    pub fn parse(usual: usize, in_a_hurry: usize) -> Result<Option<Self>> {
+        let (mut quick, mut count) = (false, None);
+        let mut parser = lexopt::Parser::from_env();
+        while let Some(argument) = parser.next()? {
+            match argument {
+                Long("quick") => quick = true,
+                Long("rounds") => count = Some(number(&mut parser, "--rounds", 1..=1000)?),
+                // cargo says it to every bench.
+                Long("bench") => {}
+                Short('h') | Long("help") => return Ok(None),
+                other => {
+                    return Err(
+                        format!("{}; `-- --help` lists the options", other.unexpected()).into(),
+                    );
+                }
+            }
+        }
+        let count = count.unwrap_or(if quick { in_a_hurry } else { usual });
+        Ok(Some(Self { quick, count }))
+    }
 }
 
 /// Turns the result of a program into its exit code, and an error into a sentence on stderr.

@@ -20,6 +20,12 @@ pub enum Contender {
     TokioCurrent,
     /// tokio, multi-thread.
     TokioMulti,
+    /// tokio, current-thread, with a buffer of 64 KiB for each connection in place of 4, as smol and monoio have it here.
+    TokioLarge,
+    /// smol: one executor, run by as many threads as there are workers.
+    Smol,
+    /// monoio on its epoll driver: a runtime and a listener per thread.
+    Monoio,
     /// A hand-written epoll loop that does nothing else.
     Floor,
     /// The same loop, which polls for 50 µs before it sleeps.
@@ -28,11 +34,14 @@ pub enum Contender {
 
 impl Contender {
     /// All of them, ours first, in the order of the tables.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 9] = [
         Self::Ours,
         Self::OursSleeping,
         Self::TokioCurrent,
         Self::TokioMulti,
+        Self::TokioLarge,
+        Self::Smol,
+        Self::Monoio,
         Self::Floor,
         Self::FloorPolling,
     ];
@@ -44,6 +53,9 @@ impl Contender {
             Self::OursSleeping => "ours-sleeping",
             Self::TokioCurrent => "tokio-current",
             Self::TokioMulti => "tokio-multi",
+            Self::TokioLarge => "tokio-large",
+            Self::Smol => "smol",
+            Self::Monoio => "monoio",
             Self::Floor => "floor",
             Self::FloorPolling => "floor-polling",
         }
@@ -60,6 +72,9 @@ impl Contender {
             ),
             Self::TokioCurrent => (&programs.peer, &["tokio-current"]),
             Self::TokioMulti => (&programs.peer, &["tokio-multi", "--workers", &workers]),
+            Self::TokioLarge => (&programs.peer, &["tokio-large"]),
+            Self::Smol => (&programs.peer, &["smol", "--workers", &workers]),
+            Self::Monoio => (&programs.peer, &["monoio", "--workers", &workers]),
             Self::Floor => (&programs.peer, &["floor"]),
             Self::FloorPolling => (&programs.peer, &["floor", "--spin-us", "50"]),
         };
@@ -136,12 +151,20 @@ impl Programs {
     }
 }
 
-/// The version of the peer, from the lock file of the workspace.
+/// With whom we compare ourselves, by the names of their packages.
+pub const PEERS: [&str; 3] = ["tokio", "smol", "monoio"];
+
+/// The version of the peer that every bench has.
 pub fn tokio_version() -> String {
+    version_of("tokio")
+}
+
+/// The version of a package, from the lock file of the workspace.
+pub fn version_of(package: &str) -> String {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let lock = fs::read_to_string(workspace.join("Cargo.lock")).unwrap_or_default();
     let version = lock
-        .split_once("name = \"tokio\"\nversion = \"")
+        .split_once(&format!("name = \"{package}\"\nversion = \""))
         .and_then(|(_, package)| package.split_once('"'))
         .map_or("of unknown version", |(version, _)| version);
     version.to_owned()

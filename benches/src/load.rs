@@ -48,9 +48,39 @@ impl Plan {
         answer(&mut command, cpu)
     }
 
+    /// The same with a message of every connection each `pace`, whatever the server does; latency counts from when it was due.
+    pub fn run_paced(&self, program: &Path, server: &Server, pace: Duration) -> Result<Report> {
+        let mut command = self.command(program, server);
+        answer(
+            command.args(["--pace-ms", &pace.as_millis().to_string()]),
+            None,
+        )
+    }
+
+    /// The same on one connection that sends a message each `every`, or later where the echo before it takes longer.
+    pub fn run_sparse(
+        &self,
+        every: Duration,
+        program: &Path,
+        server: &Server,
+        cpu: Option<usize>,
+    ) -> Result<Report> {
+        let mut command = self.command(program, server);
+        let every_us = every.as_micros().to_string();
+        command.args(["--spin", "--every-us", &every_us]);
+        answer(&mut command, cpu)
+    }
+
     /// The same with a new connection for every message.
     pub fn run_churn(&self, program: &Path, server: &Server, cpu: Option<usize>) -> Result<Tally> {
         answer(self.command(program, server).arg("--churn"), cpu)
+    }
+
+    /// The same until exactly so many connections have come and gone, on any CPU.
+    pub fn run_churn_of(&self, count: u64, program: &Path, server: &Server) -> Result<Tally> {
+        let mut command = self.command(program, server);
+        command.args(["--churn", "--count", &count.to_string()]);
+        answer(&mut command, None)
     }
 
     fn command(&self, program: &Path, server: &Server) -> Command {
@@ -82,6 +112,12 @@ pub struct Report {
     pub p999_ns: u64,
     /// The slowest.
     pub max_ns: u64,
+    /// Echoes of the connection that had the fewest.
+    pub fewest: u64,
+    /// How long the oldest message that was still on its way at the end had been.
+    pub waiting_ns: u64,
+    /// As the figures above, of each of [`PERCENTILES`].
+    pub percentiles_ns: Vec<u64>,
     /// What the generator itself used.
     pub load_cpu: CpuTime,
     /// How long the generator waited for its core because something else ran there.
@@ -136,6 +172,9 @@ impl IdleConnections {
         Ok(Self { _holder: holder })
     }
 }
+
+/// Where a line of latencies has its points.
+pub const PERCENTILES: [f64; 9] = [10.0, 25.0, 50.0, 75.0, 90.0, 95.0, 99.0, 99.5, 99.9];
 
 /// The longest message, in bytes.
 pub const SIZE_MAX: usize = 16 << 20;

@@ -2,7 +2,10 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
+
+use serde::Serialize;
 
 use crate::cli::Result;
 use crate::sys;
@@ -70,6 +73,15 @@ impl Running {
         }
         Ok(line.trim_end().to_owned())
     }
+}
+
+/// Has `program` make a measurement in a process of its own, on one CPU if one is named: it is asked for in one argument, `plan` as
+/// JSON, and answers with one line, its figures.
+pub fn measure(program: &Path, plan: &impl Serialize, cpu: Option<usize>) -> Result<Vec<f64>> {
+    let mut command = Command::new(program);
+    command.arg(serde_json::to_string(plan)?);
+    let line = Running::start(&mut command, cpu)?.line()?;
+    Ok(serde_json::from_str(&line)?)
 }
 
 impl Drop for Running {

@@ -9,7 +9,7 @@
 
 use std::io;
 use std::mem::{self, MaybeUninit};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -187,7 +187,7 @@ pub fn set_backlog(listener: &TcpListener, backlog: i32) -> io::Result<()> {
 
 /// Makes a child that dies with the thread that starts it, and that runs on one CPU only if one is named.
 pub fn confine(command: &mut Command, cpu: Option<usize>) {
-    let cpus = cpu.map(set_of);
+    let cpus = cpu.map(|cpu| set_of(&[cpu]));
     let before_exec = move || {
         // SAFETY: the option takes an integer and no pointer.
         check(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) })?;
@@ -200,16 +200,18 @@ pub fn confine(command: &mut Command, cpu: Option<usize>) {
     unsafe { command.pre_exec(before_exec) };
 }
 
-/// Has the calling thread run on one CPU only.
-pub fn confine_thread(cpu: usize) -> io::Result<()> {
-    stay_on(&set_of(cpu))
+/// Has the calling thread, and whatever it starts from now on, run on these CPUs only.
+pub fn confine_thread(cpus: &[usize]) -> io::Result<()> {
+    stay_on(&set_of(cpus))
 }
 
-fn set_of(cpu: usize) -> libc::cpu_set_t {
+fn set_of(cpus: &[usize]) -> libc::cpu_set_t {
     // SAFETY: an all-zero cpu_set_t is the empty set.
     let mut set: libc::cpu_set_t = unsafe { mem::zeroed() };
-    // SAFETY: `set` is a valid set; the index is checked against its size by `CPU_SET`.
-    unsafe { libc::CPU_SET(cpu, &mut set) };
+    for &cpu in cpus {
+        // SAFETY: `set` is a valid set; the index is checked against its size by `CPU_SET`.
+        unsafe { libc::CPU_SET(cpu, &mut set) };
+    }
     set
 }
 
@@ -244,11 +246,76 @@ pub fn raise_descriptor_limit() -> io::Result<u64> {
     Ok(limit.rlim_cur)
 }
 
+/// Has a child begin with room for so many descriptors and no more.
+pub fn limit_descriptors(command: &mut Command, count: u64) {
+    let limit = libc::rlimit {
+        rlim_cur: count,
+        rlim_max: count,
+    };
+    // SAFETY: `limit` is an initialised rlimit.
+    let before_exec = move || check(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) });
+    // SAFETY: between fork and exec the closure makes one system call; it neither allocates nor takes a lock.
+    unsafe { command.pre_exec(move || before_exec().map(drop)) };
+}
+
+/// Has the calling thread, and what it starts, give way to whatever else wants its CPU.
+pub fn give_way() -> io::Result<()> {
+    // SAFETY: the call takes no pointer; zero stands for the caller.
+    check(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICEST) })?;
+    Ok(())
+}
+
+const NICEST: i32 = 19;
+
+/// Sends a process the signal by which `echo serve` is asked to tell of itself.
+pub fn send_user_signal(pid: u32) -> io::Result<()> {
+    // SAFETY: the call touches no memory of ours.
+    check(unsafe { libc::kill(pid.cast_signed(), libc::SIGUSR1) })?;
+    Ok(())
+}
+
+/// Has the connection end with a reset when it is closed.
+pub fn reset_on_close(stream: &TcpStream) -> io::Result<()> {
+    let linger = libc::linger {
+        l_onoff: 1,
+        l_linger: 0,
+    };
+    set_option(stream, libc::SO_LINGER, &linger)
+}
+
+/// Gives a connection a send buffer of so many bytes, or as few as the system allows.
+pub fn shrink_send_buffer(stream: &TcpStream, bytes: i32) -> io::Result<()> {
+    set_option(stream, libc::SO_SNDBUF, &bytes)
+}
+
+fn set_option<T: Copy>(stream: &TcpStream, option: i32, value: &T) -> io::Result<()> {
+    // SAFETY: the pointer and the size describe `value`, which the kernel copies.
+    check(unsafe {
+        libc::setsockopt(
+            stream.as_raw_fd(),
+            libc::SOL_SOCKET,
+            option,
+            std::ptr::from_ref(value).cast(),
+            size_of::<T>() as libc::socklen_t,
+        )
+    })?;
+    Ok(())
+}
+
 /// The CPU time of this process so far.
 pub fn own_cpu_time() -> io::Result<CpuTime> {
+    cpu_time(libc::RUSAGE_SELF)
+}
+
+/// The CPU time of its children that have ended, and of theirs.
+pub fn children_cpu_time() -> io::Result<CpuTime> {
+    cpu_time(libc::RUSAGE_CHILDREN)
+}
+
+fn cpu_time(who: i32) -> io::Result<CpuTime> {
     let mut usage = MaybeUninit::<libc::rusage>::uninit();
     // SAFETY: the pointer is valid for writing one rusage.
-    check(unsafe { libc::getrusage(libc::RUSAGE_SELF, usage.as_mut_ptr()) })?;
+    check(unsafe { libc::getrusage(who, usage.as_mut_ptr()) })?;
     // SAFETY: the call succeeded, so it filled the whole structure.
     let usage = unsafe { usage.assume_init() };
     let ns = |time: libc::timeval| time.tv_sec as u64 * 1_000_000_000 + time.tv_usec as u64 * 1_000;

@@ -2,9 +2,12 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// Rows under a heading. Displayed, every column is as wide as its widest cell.
-#[derive(Debug)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Table {
+    /// The first is the heading.
     rows: Vec<Vec<String>>,
 }
 
@@ -21,6 +24,11 @@ impl Table {
     pub fn row(&mut self, cells: Vec<String>) {
         debug_assert_eq!(cells.len(), self.rows[0].len());
         self.rows.push(cells);
+    }
+
+    /// The heading, then the rows.
+    pub fn rows(&self) -> impl Iterator<Item = &[String]> {
+        self.rows.iter().map(Vec::as_slice)
     }
 
     fn width(&self, column: usize) -> usize {

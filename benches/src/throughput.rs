@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::accounting::{CpuTime, own_wait_ns};
 use crate::cli::Result;
 use crate::contender::Contender;
+use crate::results::{Bound, Claim, Results};
 use crate::stats::median;
 use crate::sys;
 use crate::table::{Table, grouped};
@@ -70,10 +71,14 @@ pub struct Comparison<'a> {
     pub rounds: usize,
     /// Whether the generator has a CPU of its own, and sleeps on it when it has nothing to do.
     pub load_is_alone: bool,
+    /// Ours is to do at least so many times what this one does.
+    pub bound: Option<(Contender, f64)>,
+    /// Where it is said.
+    pub results: &'a Results,
 }
 
 impl Comparison<'_> {
-    /// Gives every server a turn in every round, in rotated order, and prints the table.
+    /// Gives every server a turn in every round, in rotated order, and shows the table.
     pub fn run(&self, mut measure: impl FnMut(Contender) -> Result<Tally>) -> Result<()> {
         let mut all: Vec<Series> = self.servers.iter().copied().map(Series::new).collect();
         for round in 0..self.rounds {
@@ -83,10 +88,16 @@ impl Comparison<'_> {
                 series.tallies.push(measure(series.server)?);
             }
         }
-        println!("\n{}, {} rounds", self.title, self.rounds);
-        print!("{}", self.table(&all));
+        let title = format!("{}, {} rounds", self.title, self.rounds);
+        self.results.table(&title, self.table(&all));
         if !all.is_empty() {
             self.remarks(&all);
+        }
+        let of = |server| all.iter().find(|series| series.server == server);
+        if let Some((peer, least)) = self.bound
+            && let Some((ours, theirs)) = of(Contender::Ours).zip(of(peer))
+        {
+            self.results.claim(self.claim(ours, theirs, least));
         }
         Ok(())
     }
@@ -122,8 +133,10 @@ impl Comparison<'_> {
                 percent(series.load_busy()),
             ];
             row.extend(references.iter().map(|reference| {
-                let is_bound = self.load_is_alone && (series.is_bound() || reference.is_bound());
-                let mark = if is_bound { "*" } else { " " };
+                let mark = match self.is_bound(series, reference) {
+                    true => "*",
+                    false => " ",
+                };
                 format!("{:.3}{mark}", series.ratio(reference))
             }));
             table.row(row);
@@ -131,20 +144,41 @@ impl Comparison<'_> {
         table
     }
 
+    fn claim(&self, ours: &Series, theirs: &Series, least: f64) -> Claim {
+        let per_second = |series: &Series| grouped(series.median(Tally::per_second));
+        Claim {
+            work: format!("{}s/s: {}", self.unit, self.title),
+            ours: per_second(ours),
+            peer: format!("{} {}", theirs.server, per_second(theirs)),
+            figure: Some(ours.ratio(theirs)),
+            bound: Bound::AtLeast(least),
+            excuse: match self.is_bound(ours, theirs) {
+                true => "client-bound".to_owned(),
+                false => String::new(),
+            },
+        }
+    }
+
+    /// Whether the generator was the limit of one of them, so that their ratio says little.
+    fn is_bound(&self, one: &Series, other: &Series) -> bool {
+        self.load_is_alone && (one.is_bound() || other.is_bound())
+    }
+
     fn remarks(&self, all: &[Series]) {
         if !self.load_is_alone {
             return;
         }
         if all.iter().any(Series::is_bound) {
-            println!("  * client-bound: the load generator's core was ≥ 90 % busy");
+            self.results
+                .text("  * client-bound: the load generator's core was ≥ 90 % busy");
         }
         let tallies = all.iter().flat_map(|series| &series.tallies);
         let disturbed = median(tallies.map(|tally| tally.part(tally.load_waited_ns)));
         if disturbed >= DISTURBED_FROM {
-            println!(
+            self.results.text(format!(
                 "  DISTURBED: other programs had {:.0} % of the load generator's core; measure again when they rest",
                 disturbed * 100.0
-            );
+            ));
         }
     }
 }

@@ -4,12 +4,11 @@
 //! its own. It is asked for in one argument, a [`Plan`] as JSON, and answers with one line, the figures of its [`Case`].
 
 use std::path::Path;
-use std::process::Command;
 
 use serde::{Deserialize, Serialize};
 
 use crate::cli::Result;
-use crate::process::Running;
+use crate::process;
 
 /// A case, and where it runs.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
@@ -81,9 +80,6 @@ impl Plan {
 
     /// Has `program` make the measurement, on one CPU if one is named.
     pub fn run(&self, program: &Path, cpu: Option<usize>) -> Result<Vec<f64>> {
-        let mut command = Command::new(program);
-        command.arg(serde_json::to_string(self)?);
-        let line = Running::start(&mut command, cpu)?.line()?;
-        Ok(serde_json::from_str(&line)?)
+        process::measure(program, self, cpu)
     }
 }

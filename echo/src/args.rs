@@ -12,7 +12,7 @@ use wakeful::BusyPoll;
 
 use crate::call::CallArgs;
 use crate::load::LoadArgs;
-use crate::units::parse_time;
+use crate::units::{parse_busy_poll, parse_time};
 
 /// What was asked for. A bare `echo` means `echo serve`.
 pub(crate) fn parse() -> Command {
@@ -130,15 +130,4 @@ fn address(text: &str) -> io::Result<SocketAddr> {
 
 fn level_parser() -> impl TypedValueParser<Value = LevelFilter> {
     PossibleValuesParser::new(["error", "warn", "info", "debug"]).try_map(|name| name.parse())
-}
-
-fn parse_busy_poll(text: &str) -> Result<BusyPoll, String> {
-    match text {
-        "off" => Ok(BusyPoll::Off),
-        "always" => Ok(BusyPoll::Always),
-        number => match number.parse() {
-            Ok(micros) => Ok(BusyPoll::Adaptive(Duration::from_micros(micros))),
-            Err(_) => Err("write it as `off`, `always` or a number of microseconds".to_owned()),
-        },
-    }
 }

@@ -8,6 +8,7 @@
 //! stream ends where nothing more [has been received](Received).
 
 use std::io::{self, ErrorKind};
+use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -21,7 +22,7 @@ use wakeful::time::timeout;
 
 use crate::logging::Limited;
 use crate::stats::Echoed;
-use crate::stream::Stream;
+use crate::stream::{PeerName, Stream};
 
 /// What the connections of a server have in common.
 pub(crate) struct Frames {
@@ -43,13 +44,30 @@ impl Frames {
         stream: impl Stream,
         mut connection: Connection,
     ) -> io::Result<()> {
-        let mut lines = Framed::new(Received { stream, owed: None }, Lines::lf());
-        let ended = self.echo_lines(&mut lines, &mut connection).await;
+        let received = Received {
+            stream,
+            owed: None,
+            read: 0,
+            written: 0,
+        };
+        let mut lines = Framed::new(received, Lines::lf());
+        let ended = self.echo_all(&mut lines, &mut connection).await;
+        lines.get_mut().count(&mut connection);
+        ended
+    }
+
+    /// All of it, but for the count of what was moved last.
+    async fn echo_all<S: Stream>(
+        &self,
+        lines: &mut Framed<Received<S>, Lines>,
+        connection: &mut Connection,
+    ) -> io::Result<()> {
+        let ended = self.echo_lines(lines, connection).await;
         let patience = match &ended {
             Ok(()) => Duration::MAX,
             Err(error) if is_malformed(error) => {
                 self.echoed.add_malformed();
-                let peer = lines.get_ref().stream.peer();
+                let peer = PeerName::of(connection);
                 self.malformed
                     .warn(format_args!("{peer} is cut off: {error}"));
                 PATIENCE
@@ -58,7 +76,7 @@ impl Frames {
         };
         lines.close().await?;
         // Not to close the connection before the peer does: its system would throw away what has not been taken yet.
-        if let Ok(left) = timeout(patience, lines.get_ref().read_to_end()).await {
+        if let Ok(left) = timeout(patience, lines.get_mut().read_to_end()).await {
             left?;
         }
         ended
@@ -78,6 +96,7 @@ impl Frames {
                 Some(next) => next,
                 None => {
                     lines.flush().await?; // before it waits for the peer
+                    lines.get_mut().count(connection);
                     match connection.unless_shutdown(lines.next()).await {
                         Some(next) => next,
                         None => continue,
@@ -100,6 +119,9 @@ struct Received<S> {
     stream: S,
     /// How many bytes the receive buffer can still have held when the end was decided on.
     owed: Option<usize>,
+    /// Bytes that have not been counted yet.
+    read: usize,
+    written: usize,
 }
 
 impl<S: Stream> Received<S> {
@@ -117,10 +139,17 @@ impl<S: Stream> Received<S> {
     }
 
     /// Reads what comes too late to be sent back.
-    async fn read_to_end(&self) -> io::Result<()> {
+    async fn read_to_end(&mut self) -> io::Result<()> {
         let mut buffer = vec![0; 4096];
-        while self.stream.read(&mut buffer).await? > 0 {}
+        while let count @ 1.. = self.stream.read(&mut buffer).await? {
+            self.read += count;
+        }
         Ok(())
+    }
+
+    /// Counts for `connection` what was moved since the last time.
+    fn count(&mut self, connection: &mut Connection) {
+        connection.count_bytes(mem::take(&mut self.read), mem::take(&mut self.written));
     }
 }
 
@@ -131,7 +160,9 @@ impl<S: Stream> AsyncRead for Received<S> {
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
         let Some(owed) = self.owed else {
-            return Pin::new(&mut self.stream).poll_read(cx, buffer);
+            let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
+            self.read += moved(&read);
+            return read;
         };
         let room = buffer.len().min(owed);
         let count = match self.stream.try_read(&mut buffer[..room]) {
@@ -139,6 +170,7 @@ impl<S: Stream> AsyncRead for Received<S> {
             read => read?,
         };
         self.owed = Some(owed - count);
+        self.read += count;
         Poll::Ready(Ok(count))
     }
 }
@@ -149,7 +181,9 @@ impl<S: Stream> AsyncWrite for Received<S> {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.written += moved(&written);
+        written
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -158,6 +192,14 @@ impl<S: Stream> AsyncWrite for Received<S> {
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_close(cx)
+    }
+}
+
+/// How many bytes an operation has moved.
+fn moved(polled: &Poll<io::Result<usize>>) -> usize {
+    match polled {
+        Poll::Ready(Ok(count)) => *count,
+        _ => 0,
     }
 }
 

@@ -40,7 +40,7 @@ use frames::Frames;
 use logging::{Console, Limited};
 use signals::Signals;
 use stats::{Echoed, Served};
-use stream::Stream;
+use stream::{PeerName, Stream};
 
 /// Serves one connection until the peer has sent its last byte and got it back, or the server ends.
 ///
@@ -48,16 +48,16 @@ use stream::Stream;
 /// from, so at most one unsent rest is kept for it.
 #[expect(clippy::manual_async_fn, reason = "it would keep both arguments twice")]
 fn echo<S: Stream>(
-    mut stream: S,
+    stream: S,
     mut connection: Connection,
 ) -> impl Future<Output = io::Result<()>> + Send {
     async move {
         let rest = loop {
             let Some(readable) = connection.unless_shutdown(stream.readable()).await else {
-                return Box::pin(take_leave(&mut stream)).await; // what comes but once takes no room until then
+                return Box::pin(take_leave(stream, connection)).await; // what comes but once takes no room until then
             };
             readable?;
-            match with_scratch(|buffer| send_back(&stream, buffer))? {
+            match with_scratch(|buffer| send_back(&stream, &mut connection, buffer))? {
                 Sent::All => {}
                 Sent::Last => return Ok(()),
                 Sent::Much(rest) => break rest,
@@ -76,15 +76,21 @@ async fn echo_much(
     rest: Box<[u8]>,
 ) -> io::Result<()> {
     stream.write_all(&rest).await?;
+    connection.count_bytes(0, rest.len());
     drop(rest);
     let mut copying = Copying::new();
-    let end = connection.unless_shutdown(stream.copy_back(&mut copying));
-    if let Some(end) = end.await {
-        end?;
-        return Ok(());
+    let copied = connection.unless_shutdown(stream.copy_back(&mut copying));
+    let (copied, is_over) = match copied.await {
+        Some(copied) => (copied, true),
+        None => (stream.write_rest(&mut copying).await, false),
+    };
+    let count = copying.copied() as usize;
+    connection.count_bytes(count, count);
+    copied?;
+    match is_over {
+        true => Ok(()),
+        false => take_leave(stream, connection).await,
     }
-    stream.write_rest(&mut copying).await?;
-    take_leave(&mut stream).await
 }
 
 /// Sends back what the peer has sent until now, then the end of the stream, and waits for the peer's.
@@ -92,7 +98,7 @@ async fn echo_much(
 /// What was acknowledged lies in the receive buffer, so once that was empty, or has been read in its full size, all of it
 /// is on its way back: a peer that never stops sending does not keep the server. To close the connection then would be
 /// too early: for a byte that comes afterwards the system sends a reset, and throws away what the peer has not taken yet.
-async fn take_leave(stream: &mut impl Stream) -> io::Result<()> {
+async fn take_leave(mut stream: impl Stream, mut connection: Connection) -> io::Result<()> {
     let mut buffer = vec![0; 4096];
     let mut owed = 2 * stream.recv_buffer_size()?; // the system lets it overflow a little
     while owed > 0 {
@@ -103,15 +109,23 @@ async fn take_leave(stream: &mut impl Stream) -> io::Result<()> {
             Err(error) => return Err(error),
         };
         stream.write_all(&buffer[..count]).await?;
+        connection.count_bytes(count, count);
         owed = owed.saturating_sub(count);
     }
     stream.shutdown(Shutdown::Write)?;
-    while stream.read(&mut buffer).await? > 0 {} // too late to be sent back
+    while let count @ 1.. = stream.read(&mut buffer).await? {
+        connection.count_bytes(count, 0); // too late to be sent back
+    }
     Ok(())
 }
 
 /// Reads what is there and writes it, as far as the peer takes it now.
-fn send_back(stream: &impl Stream, buffer: &mut [u8]) -> io::Result<Sent> {
+#[inline(always)] // it is called at one place, and a third of what it does would be for the call
+fn send_back(
+    stream: &impl Stream,
+    connection: &mut Connection,
+    buffer: &mut [u8],
+) -> io::Result<Sent> {
     let room = buffer.len();
     let received = match stream.try_read(buffer) {
         Ok(0) => return Ok(Sent::Last),
@@ -119,11 +133,14 @@ fn send_back(stream: &impl Stream, buffer: &mut [u8]) -> io::Result<Sent> {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Sent::All),
         Err(error) => return Err(error),
     };
-    match stream.try_write(received) {
-        Ok(count) if count == received.len() && count < room => Ok(Sent::All),
-        Ok(count) => Ok(Sent::Much(received[count..].into())),
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Sent::Much(received.into())),
-        Err(error) => Err(error),
+    let sent = match stream.try_write(received) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+        written => written?,
+    };
+    connection.count_bytes(received.len(), sent);
+    match &received[sent..] {
+        [] if sent < room => Ok(Sent::All),
+        rest => Ok(Sent::Much(rest.into())),
     }
 }
 
@@ -138,9 +155,14 @@ enum Sent {
 
 /// A server that listens where it was told to, and says so.
 fn server(args: &ServeArgs, workers: usize, echoed: &Arc<Echoed>) -> io::Result<Server> {
+    let refusals = Limited::default();
     let mut server = Server::new()
         .grace(args.grace)
-        .on_accept_error(|error| warn!("cannot accept a connection at present: {error}"));
+        .on_accept_error(move |error| {
+            refusals.warn(format_args!(
+                "cannot accept a connection at present: {error}"
+            ));
+        });
     if let Some(count) = args.max_connections {
         server = server.max_connections(count);
     }
@@ -172,18 +194,20 @@ where
 {
     match frames {
         Some(frames) => server.listen(listener, move |stream: L::Stream, connection| {
-            told(stream.peer(), frames.clone().echo(stream, connection))
+            let peer = PeerName::of(&connection);
+            told(peer, frames.clone().echo(stream, connection))
         }),
-        None if log_enabled!(Level::Debug) => server
-            .listen(listener, |stream: L::Stream, connection| {
-                told(stream.peer(), echo(stream, connection))
-            }),
+        None if log_enabled!(Level::Debug) => {
+            server.listen(listener, |stream: L::Stream, connection| {
+                told(PeerName::of(&connection), echo(stream, connection))
+            })
+        }
         None => server.listen(listener, echo),
     }
 }
 
 /// Tells how a connection has gone.
-async fn told(peer: String, echo: impl Future<Output = io::Result<()>>) -> io::Result<()> {
+async fn told(peer: PeerName, echo: impl Future<Output = io::Result<()>>) -> io::Result<()> {
     debug!("{peer} is there");
     let ended = echo.await;
     match &ended {

@@ -24,7 +24,7 @@ pub(crate) struct Served {
     pub(crate) echoed: Arc<Echoed>,
 }
 
-/// What was echoed piece by piece. The bytes of ordinary connections are not counted: many of them never leave the kernel.
+/// What was echoed piece by piece. Bytes are counted with their connection.
 #[derive(Default)]
 pub(crate) struct Echoed {
     datagrams: AtomicU64,

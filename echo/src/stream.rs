@@ -1,13 +1,14 @@
 //! What the connections of all families have in common, as far as an echo needs it.
 
+use std::fmt;
 use std::io;
-use std::net::Shutdown;
+use std::net::{Shutdown, SocketAddr};
 
 use futures_lite::{AsyncRead, AsyncWrite};
 use wakeful::io::CopyError;
-use wakeful::net::{Copying, TcpStream, UnixStream};
+use wakeful::net::{Connection, Copying, TcpStream, UnixStream};
 
-/// A connection. Its methods are those of the same name of [`TcpStream`], but for three.
+/// A connection. Its methods are those of the same name of [`TcpStream`], but for two.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send + Sync + 'static {
     fn readable(&self) -> impl Future<Output = io::Result<()>> + Send;
     fn read(&self, buffer: &mut [u8]) -> impl Future<Output = io::Result<usize>> + Send;
@@ -26,8 +27,24 @@ pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send + Sync + 'static 
     ) -> impl Future<Output = Result<u64, CopyError>> + Send;
     fn shutdown(&self, how: Shutdown) -> io::Result<()>;
     fn recv_buffer_size(&self) -> io::Result<usize>;
-    /// Who it is, for people.
-    fn peer(&self) -> String;
+}
+
+/// Whose connection it is, for people.
+pub(crate) struct PeerName(Option<SocketAddr>);
+
+impl PeerName {
+    pub(crate) fn of(connection: &Connection) -> Self {
+        Self(connection.peer_addr())
+    }
+}
+
+impl fmt::Display for PeerName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(address) => write!(f, "the peer {address}"),
+            None => f.write_str("a peer on a Unix socket"),
+        }
+    }
 }
 
 macro_rules! streams {
@@ -76,13 +93,6 @@ macro_rules! streams {
 
             fn recv_buffer_size(&self) -> io::Result<usize> {
                 self.recv_buffer_size()
-            }
-
-            fn peer(&self) -> String {
-                match self.peer_addr() {
-                    Ok(address) => format!("the peer {address:?}"),
-                    Err(_) => "a peer that has gone".to_owned(),
-                }
             }
         }
     )+};

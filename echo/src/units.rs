@@ -1,6 +1,8 @@
-//! Times, sizes and counts, as people write and read them.
+//! Times, sizes, counts and ways of waiting, as people write and read them.
 
 use std::time::Duration;
+
+use wakeful::BusyPoll;
 
 /// Reads `10`, `1.5s`, `250ms`, `2m` or `1h`; a bare number means seconds.
 pub(crate) fn parse_time(text: &str) -> Result<Duration, String> {
@@ -34,6 +36,18 @@ pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
         .and_then(|factor| number.parse::<u64>().ok()?.checked_mul(factor))
         .filter(|size| (1..=SIZE_MAX).contains(size))
         .ok_or_else(|| "a size is a number of bytes from 1 to 64M, as in 64, 16k or 1M".to_owned())
+}
+
+/// Reads `off`, `always`, or a number of microseconds.
+pub(crate) fn parse_busy_poll(text: &str) -> Result<BusyPoll, String> {
+    match text {
+        "off" => Ok(BusyPoll::Off),
+        "always" => Ok(BusyPoll::Always),
+        number => match number.parse() {
+            Ok(micros) => Ok(BusyPoll::Adaptive(Duration::from_micros(micros))),
+            Err(_) => Err("write it as `off`, `always` or a number of microseconds".to_owned()),
+        },
+    }
 }
 
 /// Where the digits end and the unit begins.

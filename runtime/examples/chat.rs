@@ -49,7 +49,7 @@ fn announce(room: &Room) {
 async fn visit(room: Arc<Room>, stream: TcpStream, connection: Connection) -> io::Result<()> {
     // It connects.
     let name = stream.peer_addr()?;
-    let end = connection.shutdown_token().child(); // of this visit, or of all
+    let end = connection.shutdown_token(); // of this visit, or of all
     let (outbox, writer) = Outbox::new(Lines::new());
     let (reader, write_half) = stream.into_split();
     let mut writing = TaskGroup::new(); // ends with this future

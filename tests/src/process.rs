@@ -1,7 +1,7 @@
 //! What the kernel says of a process, and how a test gets a process of its own.
 #![expect(
     unsafe_code,
-    reason = "the standard library sends no signal but SIGKILL"
+    reason = "the standard library sends no signal but SIGKILL, and changes no limit"
 )]
 
 use std::env;
@@ -55,6 +55,25 @@ pub fn threads_count() -> usize {
 /// Without `/proc`.
 pub fn fds_count() -> usize {
     Process::this().fds_count() - 1 // the directory that is being read
+}
+
+/// Sees to it that this process may have so many descriptors open, and those that come after it.
+///
+/// # Panics
+///
+/// Where that is more than it may allow itself.
+pub fn may_open(count: u64) {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: `limit` is an rlimit of ours that lives through the call.
+    let got = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
+    assert_eq!(got, 0);
+    limit.rlim_cur = limit.rlim_cur.max(count);
+    // SAFETY: `limit` is readable.
+    let set = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
+    assert_eq!(set, 0, "at most {} descriptors", limit.rlim_max);
 }
 
 /// Anonymous memory of this process that is resident, in bytes.

@@ -8,10 +8,13 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Barrier, mpsc};
 use std::task::{Context, Poll};
 use std::thread;
+use std::time::Duration;
 
 use futures::channel::oneshot;
+use wakeful::time::sleep;
 use wakeful_tests::process::threads_count;
 use wakeful_tests::runtimes::runtime;
+use wakeful_tests::tcp::pair;
 use wakeful_tests::watchdog::LIMIT;
 use wakeful_tests::{Drops, Parked, alone, eventually, on_workers, panic_of, within, yields};
 
@@ -448,6 +451,37 @@ fn a_handle_runs_it_on_any_thread() {
             })
         });
         assert_eq!(threads.map(|thread| thread.join().unwrap()), [5; 4]);
+    });
+}
+
+/// A handle that a task has made is that of the worker that ran it.
+#[test]
+fn the_handle_of_another_worker_drives_worker_0_all_the_same() {
+    on_workers([2, 4], |runtime| {
+        let of_last = runtime.handle().workers_count() - 1;
+        let made = runtime
+            .handle()
+            .spawn_pinned(of_last, || async { wakeful::Handle::current() });
+        let handle = futures::executor::block_on(made).unwrap();
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let _entered = handle.enter();
+                handle.block_on(async {
+                    let here = thread::current().id();
+                    let pinned = |worker| {
+                        let thread = || async { thread::current().id() };
+                        handle.spawn_pinned(worker, thread)
+                    };
+                    assert_eq!(pinned(0).await.unwrap(), here);
+                    assert_ne!(pinned(of_last).await.unwrap(), here);
+                    // What waits on this thread is this worker's to wake, from its reactor and its timers.
+                    let (client, server) = pair().await;
+                    client.write(b"x").await.unwrap();
+                    assert_eq!(server.read(&mut [0; 2]).await.unwrap(), 1);
+                    sleep(Duration::from_millis(1)).await;
+                });
+            });
+        });
     });
 }
 

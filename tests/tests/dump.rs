@@ -4,12 +4,13 @@ use std::future::pending;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::mpsc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use wakeful::net::{TcpListener, TcpStream};
-use wakeful::time::{sleep, timeout};
+use wakeful::time::{Instant, sleep, timeout};
 use wakeful::{Handle, TaskReport, TaskState, Wait, spawn, spawn_local, spawn_named};
 use wakeful_tests::runtimes::runtime;
+use wakeful_tests::tcp::pair;
 use wakeful_tests::watchdog::LIMIT;
 use wakeful_tests::{Parked, eventually, on_workers, within, yields};
 
@@ -102,6 +103,80 @@ fn a_task_that_waits_for_either_of_two_names_both() {
                 "{waits:?}"
             );
             let _ = task.cancel().await;
+        });
+    });
+}
+
+#[test]
+fn a_read_with_a_deadline_names_the_socket_and_the_moment_that_holds_now() {
+    on_workers([1, 2], |runtime| {
+        runtime.block_on(async {
+            let (stream, _peer) = pair().await;
+            let (fd, stream) = (stream.as_raw_fd(), Arc::new(stream));
+            let until = |hours: u32| stream.set_read_deadline(Some(Instant::now() + HOUR * hours));
+            until(1);
+            let reading = stream.clone();
+            let reads = spawn_named("reads", async move { reading.read(&mut [0]).await });
+            reaches_until("reads", Wait::Readable(fd), Some(HOUR)).await;
+            until(3); // the timer stays where it is
+            reaches_until("reads", Wait::Readable(fd), Some(HOUR * 3)).await;
+            until(2);
+            reaches_until("reads", Wait::Readable(fd), Some(HOUR * 2)).await;
+            stream.set_read_deadline(None);
+            reaches_until("reads", Wait::Readable(fd), None).await;
+            let _ = reads.cancel().await;
+        });
+    });
+}
+
+#[test]
+fn each_direction_has_its_own_deadline_and_who_waits_for_the_end_of_the_stream_has_none() {
+    on_workers([1, 2], |runtime| {
+        runtime.block_on(async {
+            let (stream, _peer) = pair().await; // which reads nothing
+            let (fd, stream) = (stream.as_raw_fd(), Arc::new(stream));
+            stream.set_read_deadline(Some(Instant::now() + HOUR));
+            stream.set_write_deadline(Some(Instant::now() + HOUR * 2));
+            let (reading, writing, watching) = (stream.clone(), stream.clone(), stream.clone());
+            let tasks = [
+                spawn_named("watches", async move { watching.read_closed().await }),
+                spawn_named("reads", async move { reading.readable().await }),
+                spawn_named("writes", async move {
+                    loop {
+                        writing.write(&[0; 65536]).await?;
+                    }
+                }),
+            ];
+            reaches_until("watches", Wait::Readable(fd), None).await;
+            reaches_until("reads", Wait::Readable(fd), Some(HOUR)).await;
+            reaches_until("writes", Wait::Writable(fd), Some(HOUR * 2)).await;
+            // Still, now that there are limits.
+            reaches_until("watches", Wait::Readable(fd), None).await;
+            for task in tasks {
+                let _ = task.cancel().await;
+            }
+        });
+    });
+}
+
+#[test]
+fn of_a_deadline_and_an_idle_timeout_the_one_that_comes_first_is_named() {
+    on_workers([1, 2], |runtime| {
+        runtime.block_on(async {
+            let (stream, _peer) = pair().await;
+            let (fd, stream) = (stream.as_raw_fd(), Arc::new(stream));
+            stream.set_idle_timeout(Some(HOUR * 2));
+            let reading = stream.clone();
+            let reads = spawn_named("reads", async move { reading.read(&mut [0]).await });
+            reaches_until("reads", Wait::Readable(fd), Some(HOUR * 2)).await;
+            stream.set_read_deadline(Some(Instant::now() + HOUR * 3));
+            reaches_until("reads", Wait::Readable(fd), Some(HOUR * 2)).await;
+            stream.set_read_deadline(Some(Instant::now() + HOUR));
+            reaches_until("reads", Wait::Readable(fd), Some(HOUR)).await;
+            stream.set_read_deadline(None);
+            stream.set_idle_timeout(None);
+            reaches_until("reads", Wait::Readable(fd), None).await;
+            let _ = reads.cancel().await;
         });
     });
 }
@@ -275,6 +350,23 @@ fn report(name: &str) -> Option<TaskReport> {
 async fn reaches(name: &str, state: TaskState) {
     let begun = Instant::now();
     while report(name).is_none_or(|task| task.state != state) {
+        assert!(begun.elapsed() < LIMIT / 2, "{:?}", report(name));
+        sleep(Duration::from_millis(1)).await;
+    }
+}
+
+/// Waits until the task with this name waits for this descriptor, and for no longer than about so long from now.
+async fn reaches_until(name: &str, descriptor: Wait, limit: Option<Duration>) {
+    let begun = Instant::now();
+    let is_right = |state: &TaskState| match (state, limit) {
+        (TaskState::Waiting(waits), None) => waits[..] == [descriptor],
+        (TaskState::Waiting(waits), Some(limit)) => {
+            matches!(waits[..], [first, Wait::Timer(due_in)]
+                if first == descriptor && due_in <= limit && limit - due_in < HOUR / 2)
+        }
+        _ => false,
+    };
+    while report(name).is_none_or(|task| !is_right(&task.state)) {
         assert!(begun.elapsed() < LIMIT / 2, "{:?}", report(name));
         sleep(Duration::from_millis(1)).await;
     }

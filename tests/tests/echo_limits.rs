@@ -1,13 +1,14 @@
 //! What the echo server does for those who want too much, and what it says in the end.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use wakeful_tests::server::{RunningServer, echo, echo_binary};
+use wakeful_tests::server::{RunningServer, Server, echo, echo_binary};
 use wakeful_tests::watchdog::LIMIT;
 use wakeful_tests::{Bytes, eventually, within};
 
@@ -53,7 +54,8 @@ fn it_listens_on_several_addresses_and_on_unix_sockets() {
     let output = within(LIMIT, move || child.wait_with_output().unwrap());
     assert_eq!(output.status.code(), Some(0));
     let report = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(report, "echo: connections: 3 accepted (3 done)\n");
+    let counts = "3 accepted (3 done); 20004 bytes received, 20004 sent";
+    assert_eq!(report, format!("echo: connections: {counts}\n"));
     assert!(!path.exists(), "the name is removed");
 }
 
@@ -87,6 +89,128 @@ fn the_report_adds_up_when_somebody_is_cut_off() {
         "{report}"
     );
     assert!(aborted >= 3, "{report}");
+}
+
+/// Of every kind of client some: who stays, who comes and goes, who goes with a reset.
+#[test]
+fn the_report_of_an_end_under_load_is_what_its_clients_have_seen() {
+    for workers in ["1", "2"] {
+        let own_address = format!("{}:0", own_host());
+        let mut command = echo(&["serve", "--grace", "25s", "--workers", workers]);
+        let (mut server, report) = start(command.args(["--listen", &own_address]));
+        let running = *server;
+        let answers = AtomicU64::new(0);
+        let seen = thread::scope(|scope| {
+            let answers = &answers;
+            let mut clients = Vec::new();
+            for _ in 0..4 {
+                let stream = server.connect(); // before there is an end
+                clients.push(scope.spawn(move || stay(stream, answers)));
+                clients.push(scope.spawn(move || come_and_go(running, answers, End::Well)));
+                clients.push(scope.spawn(move || come_and_go(running, answers, End::Reset)));
+            }
+            eventually("there is load", || answers.load(SeqCst) > 500);
+            server.process.signal(libc::SIGTERM);
+            let seen = clients.into_iter().map(|client| client.join().unwrap());
+            seen.reduce(Seen::with).unwrap()
+        });
+        assert_eq!(server.ended().code(), Some(0));
+        let report = report.join().unwrap();
+        assert_eq!(number(&report, "accepted"), seen.done + seen.reset);
+        assert_eq!(number(&report, "done"), seen.done, "{report}");
+        assert_eq!(number(&report, "failed"), seen.reset, "{report}");
+        assert_eq!(number(&report, "sent"), seen.bytes, "{report}");
+        let received = report.split(" bytes received").next().unwrap();
+        let received: u64 = received.rsplit(' ').next().unwrap().parse().unwrap();
+        assert!(received >= seen.bytes, "{report}");
+        for word in ["active", "panicked", "aborted", "refused", "paused"] {
+            assert!(!report.contains(word), "{report}");
+        }
+    }
+}
+
+/// What clients know of connections that the server must have accepted.
+#[derive(Default)]
+struct Seen {
+    /// Ended with the end of the stream.
+    done: u64,
+    /// Ended by the client, with a reset.
+    reset: u64,
+    /// Came back.
+    bytes: u64,
+}
+
+impl Seen {
+    fn with(self, other: Self) -> Self {
+        Self {
+            done: self.done + other.done,
+            reset: self.reset + other.reset,
+            bytes: self.bytes + other.bytes,
+        }
+    }
+}
+
+/// How a client ends its connection.
+#[derive(Copy, Clone)]
+enum End {
+    Well,
+    Reset,
+}
+
+/// Sends and receives until the server says that this is all.
+fn stay(mut stream: TcpStream, answers: &AtomicU64) -> Seen {
+    let (mut bytes, mut buffer) = (0, [0; 64]);
+    'visit: loop {
+        stream.write_all(&[7; 64]).unwrap();
+        let mut missing = buffer.len();
+        while missing > 0 {
+            let count = stream.read(&mut buffer[..missing]).expect("no reset");
+            if count == 0 {
+                break 'visit;
+            }
+            missing -= count;
+            bytes += count as u64;
+        }
+        answers.fetch_add(1, SeqCst);
+    }
+    Seen {
+        done: 1,
+        bytes,
+        ..Seen::default()
+    }
+}
+
+/// Connects, sends, sees the answer, and leaves; again and again until nobody listens any more.
+fn come_and_go(server: Server, answers: &AtomicU64, end: End) -> Seen {
+    let mut seen = Seen::default();
+    while let Ok(mut stream) = TcpStream::connect(server.address) {
+        stream.set_read_timeout(Some(LIMIT)).unwrap();
+        let mut buffer = [0; 64];
+        let asked = stream.write_all(&[7; 64]);
+        match asked.and_then(|()| stream.peek(&mut buffer)) {
+            Ok(0) => seen.done += 1, // the end came before the question
+            Ok(count) => {
+                assert_eq!(count, 64);
+                seen.bytes += 64;
+                answers.fetch_add(1, SeqCst);
+                match end {
+                    End::Well => {
+                        stream.read_exact(&mut buffer).unwrap();
+                        stream.shutdown(Shutdown::Write).unwrap();
+                        assert_eq!(stream.read(&mut buffer).unwrap(), 0);
+                        seen.done += 1;
+                    }
+                    End::Reset => seen.reset += 1, // the answer has not been read: the system makes it one
+                }
+            }
+            // It was still in the backlog when the listener was closed.
+            Err(error) => assert!(
+                [ErrorKind::ConnectionReset, ErrorKind::BrokenPipe].contains(&error.kind()),
+                "{error}"
+            ),
+        }
+    }
+    seen
 }
 
 /// As many as the system allows would leave none for anything else.
@@ -189,6 +313,12 @@ fn fill(mut client: &TcpStream) {
             Err(_) => break, // it was idle for too long already
         }
     }
+}
+
+/// An address of this process: whoever gets the port of a server that has ended does not get it here.
+fn own_host() -> Ipv4Addr {
+    let [_, _, high, low] = std::process::id().to_be_bytes();
+    Ipv4Addr::new(127, high, low, 7)
 }
 
 /// Starts a server; the thread returns what it has printed on its standard error when it has ended.

@@ -1,8 +1,10 @@
 //! Everybody gets a turn: beside tasks that yield for ever, wake each other for ever, or find their I/O always ready.
 
+use std::io;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker};
 use std::thread;
 
 use futures::channel::oneshot;
@@ -209,7 +211,7 @@ fn io_that_is_always_ready_uses_up_the_budget_of_a_poll() {
             .build()
             .unwrap();
         runtime.block_on(async {
-            let (_reader, writer) = std::io::pipe().unwrap();
+            let (_reader, writer) = io::pipe().unwrap();
             let writer = wakeful::io::AsyncFd::new_nonblocking(writer).unwrap();
             let (stop, done) = (Stop::default(), Arc::new(AtomicUsize::new(0)));
             let hog = wakeful::spawn({
@@ -239,9 +241,62 @@ fn io_that_is_always_ready_uses_up_the_budget_of_a_poll() {
 }
 
 #[test]
+fn a_copy_pays_for_its_bytes_too() {
+    within(LIMIT, || {
+        const MOST: usize = (512 << 10) + (64 << 10); // and the round that has begun
+        let runtime = runtime(1);
+        let moved = Arc::new(AtomicUsize::new(0));
+        let polled = runtime.spawn({
+            let sink = Sink(moved.clone());
+            async move {
+                let mut copying = std::pin::pin!(wakeful::io::copy(futures::io::repeat(7), sink));
+                let mut each_poll = Vec::new();
+                std::future::poll_fn(|cx| {
+                    let before = moved.load(SeqCst);
+                    assert!(copying.as_mut().poll(cx).is_pending(), "it has no end");
+                    each_poll.push(moved.load(SeqCst) - before);
+                    match each_poll.len() {
+                        100 => Poll::Ready(()),
+                        _ => Poll::Pending,
+                    }
+                })
+                .await;
+                each_poll
+            }
+        });
+        let each_poll = runtime.block_on(polled).unwrap();
+        assert!(
+            (each_poll.iter()).all(|moved| (1..=MOST).contains(moved)),
+            "{each_poll:?}"
+        );
+    });
+}
+
+#[test]
+fn a_copy_gets_on_with_whatever_budget() {
+    for budget in 1..6 {
+        within(LIMIT, move || {
+            let builder = wakeful::Builder::new().workers(1).poll_budget(budget);
+            let runtime = builder.build().unwrap();
+            runtime.block_on(async {
+                let (here, mut there) = wakeful::net::UnixStream::pair().unwrap();
+                let sends = wakeful::spawn(async move {
+                    there.write_all(&[7; 100_000]).await.unwrap();
+                });
+                let moved = Arc::new(AtomicUsize::new(0));
+                let copied = wakeful::spawn(wakeful::io::copy(here, Sink(moved.clone())));
+                assert_eq!(copied.await.unwrap().unwrap(), 100_000);
+                assert_eq!(moved.load(SeqCst), 100_000);
+                sends.await.unwrap();
+            });
+        });
+    }
+}
+
+#[test]
 fn outside_of_a_runtimes_polls_there_is_no_budget() {
     within(LIMIT, || {
-        let (_reader, writer) = std::io::pipe().unwrap();
+        let (_reader, writer) = io::pipe().unwrap();
         let writer = wakeful::io::AsyncFd::new_nonblocking(writer).unwrap();
         let _runtime = runtime(1);
         let mut polls = 0;
@@ -256,6 +311,28 @@ fn outside_of_a_runtimes_polls_there_is_no_budget() {
         }));
         assert_eq!(polls, 1);
     });
+}
+
+/// Takes everything, and counts it.
+struct Sink(Arc<AtomicUsize>);
+
+impl futures::io::AsyncWrite for Sink {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.0.fetch_add(bytes.len(), SeqCst);
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
 }
 
 /// Tells tasks to end.

@@ -19,7 +19,7 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream as UnixStd;
 use std::path::Path;
 use std::pin::pin;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -89,6 +89,7 @@ fn whichever_call_fails_the_next_connection_is_served() {
             Call::Send,
             &[EINTR, EAGAIN, ECONNRESET, EPIPE, ENOBUFS, ENOMEM],
         ),
+        // Not Shutdown: there is nobody left to wait for the end of a socket that is not connected, and here there would be.
         (Call::SocketName, &[ENOBUFS]),
         (Call::GetOption, &[ENOBUFS]),
         (Call::SetOption, &[ENOMEM, ENOPROTOOPT]),
@@ -141,6 +142,25 @@ fn every_byte_comes_back_under_random_faults() {
     }
     println!("{injected} faults");
     assert!(injected > SEEDS * 50, "{injected} faults only");
+}
+
+#[test]
+fn ten_thousand_seeds_of_faults_leave_nothing_and_keep_nobody_waiting() {
+    const SEEDS: u64 = 10_000;
+    let _turn = in_turn();
+    let mut injected = 0;
+    for seed in 0..SEEDS {
+        injected += case(format!("seed {seed}"), move || {
+            under(
+                Plan::random(seed, 300),
+                1 + (seed % 2) as usize,
+                |runtime| runtime.block_on(exchange_a_little(seed)),
+            )
+            .injected_total()
+        });
+    }
+    println!("{injected} faults");
+    assert!(injected > SEEDS * 5, "{injected} faults only");
 }
 
 #[test]
@@ -226,6 +246,91 @@ fn a_server_gives_a_broken_listener_its_time_however_many_connections_go() {
             sim::clear();
             assert_eq!(ended.unwrap_err().raw_os_error(), Some(libc::EINVAL));
             assert!(begun.elapsed() >= Duration::from_secs(1));
+        });
+    });
+}
+
+#[test]
+fn a_lack_that_lasted_takes_no_time_from_a_listener_that_fails_after_it() {
+    let _turn = in_turn();
+    case("accept with errno EMFILE, then EINVAL".to_owned(), || {
+        let runtime = Builder::new().virtual_time(true).build().unwrap();
+        runtime.block_on(async {
+            const LACKS: u64 = 12; // the pause has its full length long before
+            let listener = bound();
+            let waiting = connected(listener.local_addr().unwrap()); // in the backlog
+            sim::install(
+                Plan::new()
+                    .fail(Call::Accept, 1..LACKS + 1, libc::EMFILE)
+                    .fail(Call::Accept, LACKS + 1..LACKS + 3, libc::EINVAL),
+            );
+            let errors = Arc::new(Mutex::new(Vec::new()));
+            let told = errors.clone();
+            let server = Server::new()
+                .listen(listener, |_, _| async {})
+                .on_accept_error(move |error| {
+                    let errno = error.raw_os_error().unwrap();
+                    told.lock().unwrap().push((errno, Instant::now()));
+                });
+            let stats = server.stats();
+            let served = async {
+                while stats.report().done == 0 {
+                    sleep(Duration::from_secs(1)).await;
+                }
+            };
+            let report = server.run_until(served).await;
+            sim::clear();
+            drop(waiting);
+            assert_eq!(report.unwrap().pauses, LACKS + 2);
+            let errors = errors.lock().unwrap();
+            let [.., (before, lack), (first, fault), (second, again)] = errors[..] else {
+                panic!("{errors:?}");
+            };
+            assert_eq!(
+                [before, first, second],
+                [libc::EMFILE, libc::EINVAL, libc::EINVAL]
+            );
+            assert!(fault - lack >= Duration::from_millis(900), "the longest");
+            assert!(again - fault < Duration::from_millis(100), "a short one");
+        });
+    });
+}
+
+#[test]
+fn a_server_that_lacks_descriptors_asks_seldom_and_answers_whom_it_has() {
+    let _turn = in_turn();
+    case("accept with errno EMFILE".to_owned(), || {
+        wakeful::block_on(async {
+            let listener = bound();
+            let address = listener.local_addr().unwrap();
+            let server = Server::new().listen(listener, |stream, _| async move {
+                let mut byte = [0];
+                while stream.read(&mut byte).await? == 1 {
+                    stream.write(&byte).await?;
+                }
+                io::Result::Ok(())
+            });
+            let stats = server.stats();
+            let echo = |mut client: &StdStream| {
+                client.write_all(b"x").unwrap();
+                client.read_exact(&mut [0]).unwrap();
+            };
+            let clients = in_thread(move || {
+                let first = connected(address);
+                echo(&first);
+                let begun = std::time::Instant::now();
+                sim::install(Plan::new().fail(Call::Accept, 1..u64::MAX, libc::EMFILE));
+                let second = connected(address);
+                while stats.report().pauses < 6 {
+                    echo(&first);
+                }
+                // The first five are over, each twice as long as the one before.
+                assert!(begun.elapsed() >= Duration::from_millis(5 * 31));
+                sim::clear();
+                echo(&second);
+            });
+            let report = server.run_until(clients).await.unwrap();
+            assert_eq!(report.accepted, 2, "{report}");
         });
     });
 }
@@ -457,7 +562,7 @@ fn whichever_call_fails_a_unix_listener_serves_the_next_and_leaves_no_name() {
     let mut injected = 0;
     for (call, errnos) in kinds {
         for &errno in errnos {
-            for first in 1..=10 {
+            for first in 1..=20 {
                 let what = format!("{call:?} {first} with errno {errno}");
                 let count = case(what, move || {
                     let plan = Plan::new().fail(call, first..first + 1, errno);
@@ -569,6 +674,30 @@ fn echo_all(runtime: &Runtime, seed: u64) {
         drop(stream);
         let _ = server.cancel().await; // it has no end
     });
+}
+
+/// A connection and a datagram, with all in one thread but what other workers steal.
+async fn exchange_a_little(seed: u64) {
+    let listener = bound();
+    let address = insist(|| listener.local_addr());
+    let server = wakeful::spawn(serve(listener));
+    let client = insist_on!(TcpStream::connect(address));
+    let (sent, mut received) = (Bytes(seed).take(700), Vec::new());
+    write_all(&client, &sent).await.unwrap();
+    while received.len() < sent.len() {
+        let mut buffer = [0; 300];
+        let count = read(&client, &mut buffer).await.unwrap();
+        assert_ne!(count, 0, "the end, too early");
+        received.extend_from_slice(&buffer[..count]);
+    }
+    assert!(received == sent, "other bytes than were sent");
+    client.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(read(&client, &mut [0]).await.unwrap(), 0);
+    let (one, other) = (insist_udp(), insist_udp());
+    let to = insist(|| other.local_addr());
+    insist_on!(one.send_to(&sent[..9], to));
+    assert_eq!(insist_on!(other.recv(&mut [0; 20])).len, 9);
+    let _ = server.cancel().await; // it has no end
 }
 
 /// A name that was left behind is taken over; a client comes and sends a descriptor; all that fails is tried again.

@@ -127,6 +127,46 @@ fn a_block_on_gets_the_core_that_the_stand_in_of_the_seat_has_lent() {
 }
 
 #[test]
+fn block_ons_come_and_go_while_tasks_of_their_core_block_again_and_again() {
+    within(LIMIT, || {
+        let runtime = runtime(2);
+        let (begun, have_begun) = mpsc::channel();
+        let blocking: Vec<_> = (0..2)
+            .map(|worker| {
+                let begun = begun.clone();
+                // Of core 0: on the thread of its stand-in, whoever drives it.
+                runtime.handle().spawn_pinned(worker, || async move {
+                    let here = thread::current().id();
+                    begun.send(()).unwrap();
+                    for round in 0..300 {
+                        block_in_place(thread::yield_now);
+                        yields(round % 3).await;
+                        assert_eq!(thread::current().id(), here);
+                    }
+                })
+            })
+            .collect();
+        (0..2).for_each(|_| have_begun.recv().unwrap());
+        while !blocking.iter().all(|task| task.is_finished()) {
+            let driver = thread::current().id();
+            runtime.block_on(async {
+                let local = spawn_local(async { thread::current().id() });
+                let other = spawn(async { block_in_place(thread::yield_now) });
+                block_in_place(thread::yield_now);
+                assert_eq!(local.await.unwrap(), driver);
+                other.await.unwrap();
+                assert_eq!(thread::current().id(), driver);
+            });
+        }
+        runtime.block_on(async {
+            for task in blocking {
+                task.await.unwrap();
+            }
+        });
+    });
+}
+
+#[test]
 fn local_tasks_wait_for_their_thread_and_those_of_a_stand_in_live_on() {
     within(LIMIT, || {
         let runtime = runtime(2);

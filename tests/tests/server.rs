@@ -331,6 +331,111 @@ fn a_handler_is_told_of_the_shutdown_wherever_it_waits() {
 }
 
 #[test]
+fn a_connections_token_ends_what_watches_it_and_neither_another_nor_the_server() {
+    on_workers([1, 2], |runtime| {
+        runtime.block_on(async {
+            let (listener, address) = tcp();
+            let (passed, mut passes) = mpsc::unbounded();
+            let server = Server::new().listen(listener, move |stream, connection: Connection| {
+                let tokens = [connection.shutdown_token(), connection.shutdown_token()];
+                passed.unbounded_send(tokens).unwrap();
+                echo(stream, connection)
+            });
+            let clients = async {
+                let mut client = there_and_back(address).await.unwrap();
+                let [one, other] = passes.next().await.unwrap();
+                one.shutdown();
+                one.wait().await;
+                assert!(!other.is_shutting_down());
+                client.write_all(b"ping").await.unwrap(); // it goes on
+                client.read_exact(&mut [0; 4]).await.unwrap();
+                visit(address).await.unwrap();
+                (client, other)
+            };
+            let clients = async { clients.await.1 };
+            let mut kept = None;
+            let report = server.run_until(async { kept = Some(clients.await) }).await;
+            assert_eq!(report.unwrap().done, 2);
+            assert!(kept.unwrap().is_shutting_down());
+        });
+    });
+}
+
+#[test]
+fn a_handler_knows_where_its_peer_is_also_when_that_has_gone() {
+    on_workers([1, 2], |runtime| {
+        runtime.block_on(async {
+            let (tcp, address) = tcp();
+            let (unix, name) = unix();
+            let (told, mut tells) = mpsc::unbounded();
+            let of_tcp = told.clone();
+            let server = Server::new()
+                .listen(tcp, move |stream: TcpStream, connection: Connection| {
+                    let told = of_tcp.clone();
+                    async move {
+                        let _ = stream.hung_up().await;
+                        told.unbounded_send(connection.peer_addr()).unwrap();
+                    }
+                })
+                .listen(unix, move |_stream: UnixStream, connection: Connection| {
+                    told.unbounded_send(connection.peer_addr()).unwrap();
+                    async {}
+                });
+            let clients = async {
+                let client = TcpStream::connect(address).await.unwrap();
+                let own = client.local_addr().unwrap();
+                client.set_zero_linger(true).unwrap();
+                drop(client);
+                assert_eq!(tells.next().await, Some(Some(own)));
+                let _client = UnixStream::connect_addr(&name).await.unwrap();
+                assert_eq!(tells.next().await, Some(None));
+            };
+            assert_eq!(server.run_until(clients).await.unwrap().done, 2);
+        });
+    });
+}
+
+#[test]
+fn the_bytes_that_handlers_count_are_in_the_report_in_the_end_and_many_before() {
+    on_workers([1, 2, 4], |runtime| {
+        runtime.block_on(async {
+            const MUCH: usize = 5 << 20;
+            let (listener, address) = tcp();
+            let server = Server::new().listen(
+                listener,
+                |mut stream: TcpStream, mut connection| async move {
+                    let mut buffer = [0; 4096];
+                    while let count @ 1.. = stream.read(&mut buffer).await? {
+                        connection.count_bytes(count, 0);
+                        stream.write_all(&buffer[..1]).await?;
+                        connection.count_bytes(0, 1);
+                    }
+                    connection.count_bytes(0, MUCH);
+                    stream.write_all(b"end").await?;
+                    let end = connection.unless_shutdown(pending::<()>()).await;
+                    assert_eq!(end, None);
+                    io::Result::Ok(())
+                },
+            );
+            let stats = server.stats();
+            let clients = async {
+                for _ in 0..3 {
+                    let mut client = TcpStream::connect(address).await.unwrap();
+                    client.write_all(b"ping").await.unwrap();
+                    client.read_exact(&mut [0; 1]).await.unwrap();
+                    client.shutdown(std::net::Shutdown::Write).unwrap();
+                    client.read_exact(&mut [0; 3]).await.unwrap();
+                }
+                let report = stats.report();
+                assert_eq!((report.received, report.sent), (12, 3 * (MUCH + 1) as u64));
+            };
+            let report = server.run_until(clients).await.unwrap();
+            assert_eq!((report.received, report.sent), (12, 3 * (MUCH + 1) as u64));
+        });
+    });
+}
+
+#[test]
 fn a_connection_that_is_given_to_another_task_tells_that_one() {
     on_workers([1, 2], |runtime| {
         runtime.block_on(async {

@@ -57,6 +57,24 @@ fn a_descriptor_is_not_told_what_happened_to_the_one_that_had_its_number() {
 }
 
 #[test]
+fn a_duplicate_of_a_dropped_descriptor_is_not_listened_to() {
+    on_workers([1], |runtime| {
+        runtime.block_on(async {
+            let (first, mut first_peer) = unix_pair();
+            let (second, mut second_peer) = unix_pair();
+            register(&first).await;
+            register(&second).await;
+            let _duplicate = first.get_ref().try_clone().unwrap();
+            drop(first);
+            first_peer.write_all(b"x").unwrap();
+            second_peer.write_all(b"x").unwrap();
+            second.readable().await.unwrap(); // by then the other event, if there was one, has been looked at, too
+            assert_eq!(runtime.handle().metrics().stale_events, 0);
+        });
+    });
+}
+
+#[test]
 fn one_that_floods_does_not_shut_out_the_others() {
     on_workers([1, 2], |runtime| {
         let ended = runtime.block_on(async {
@@ -168,6 +186,28 @@ fn nobody_spins_on_a_connection_that_is_half_closed_or_reset() {
             });
         },
     );
+}
+
+#[test]
+fn a_peer_that_ends_its_own_direction_makes_no_room_and_does_not_hang_up() {
+    on_workers([1, 2], |runtime| {
+        runtime.block_on(async {
+            let (fd, peer) = unix_pair();
+            while fd
+                .try_write_with(|mut stream| stream.write(&[7; 4096]))
+                .is_ok()
+            {}
+            let (mut writable, mut hung_up) = (pin!(fd.writable()), pin!(fd.hung_up()));
+            for peer_has_ended in [false, true] {
+                if peer_has_ended {
+                    peer.shutdown(Shutdown::Write).unwrap();
+                    fd.read_closed().await.unwrap();
+                }
+                assert!(poll!(writable.as_mut()).is_pending());
+                assert!(poll!(hung_up.as_mut()).is_pending());
+            }
+        });
+    });
 }
 
 #[test]

@@ -1,11 +1,16 @@
 //! What a `Waker` promises: no wake is lost, none polls too often, and it is harmless at any time and on any thread.
 
 use std::cell::Cell;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, mpsc};
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 
+use wakeful::io::AsyncFd;
+use wakeful::yield_now;
 use wakeful_tests::runtimes::runtime;
 use wakeful_tests::watchdog::LIMIT;
 use wakeful_tests::{Drops, Parked, eventually, on_workers, within, yields};
@@ -231,7 +236,7 @@ fn a_wake_under_a_lock_that_the_task_needs_does_not_deadlock() {
         });
         runtime.block_on(async {
             while waiting.lock().unwrap().1.is_none() {
-                wakeful::yield_now().await;
+                yield_now().await;
             }
             let mut waiting = waiting.lock().unwrap();
             waiting.0 = true;
@@ -239,6 +244,60 @@ fn a_wake_under_a_lock_that_the_task_needs_does_not_deadlock() {
         });
         runtime.block_on(task).unwrap();
     });
+}
+
+#[test]
+fn a_waker_may_come_back_to_its_source_when_it_is_called_or_dropped() {
+    on_workers([1, 2], |runtime| {
+        runtime.block_on(async {
+            let (one, mut peer) = UnixStream::pair().unwrap();
+            let fd = Arc::new(AsyncFd::new_nonblocking(one).unwrap());
+            let visits = Arc::new(AtomicUsize::new(0));
+            let begins_to_wait = || {
+                let waker = Waker::from(Arc::new(Visitor(fd.clone(), visits.clone())));
+                let read = |mut stream: &UnixStream| stream.read(&mut [0]);
+                assert!(
+                    fd.poll_read_with(&mut Context::from_waker(&waker), read)
+                        .is_pending()
+                );
+            };
+            begins_to_wait();
+            begins_to_wait();
+            assert_eq!(visits.load(SeqCst), 1, "the second has replaced the first");
+            peer.write_all(b"x").unwrap();
+            fd.readable().await.unwrap();
+            while visits.load(SeqCst) < 3 {
+                yield_now().await; // it is called, and dropped
+            }
+        });
+    });
+}
+
+/// A waker that goes where it came from, whenever it can: to its source, and to the reactor with another one.
+struct Visitor(Arc<AsyncFd<UnixStream>>, Arc<AtomicUsize>);
+
+impl Visitor {
+    fn visit(&self) {
+        let (other, _peer) = UnixStream::pair().unwrap();
+        let other = AsyncFd::new_nonblocking(other).unwrap();
+        for fd in [&*self.0, &other] {
+            let waits = pin!(fd.hung_up()).poll(&mut Context::from_waker(Waker::noop()));
+            assert!(waits.is_pending());
+        }
+        self.1.fetch_add(1, SeqCst);
+    }
+}
+
+impl Wake for Visitor {
+    fn wake(self: Arc<Self>) {
+        self.visit();
+    }
+}
+
+impl Drop for Visitor {
+    fn drop(&mut self) {
+        self.visit();
+    }
 }
 
 #[test]
@@ -284,7 +343,7 @@ fn a_task_whose_last_waker_is_dropped_can_still_be_aborted() {
 #[test]
 fn a_waker_that_panics_when_the_join_handle_calls_it_harms_nobody() {
     struct Panics;
-    impl std::task::Wake for Panics {
+    impl Wake for Panics {
         fn wake(self: Arc<Self>) {
             panic!("a foreign waker");
         }
@@ -295,7 +354,7 @@ fn a_waker_that_panics_when_the_join_handle_calls_it_harms_nobody() {
         let foreign = Waker::from(Arc::new(Panics));
         assert!(
             std::pin::Pin::new(&mut task)
-                .poll(&mut std::task::Context::from_waker(&foreign))
+                .poll(&mut Context::from_waker(&foreign))
                 .is_pending()
         );
         end.send(()).unwrap();

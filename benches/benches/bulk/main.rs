@@ -15,7 +15,6 @@
 mod options;
 mod pump;
 
-use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
@@ -24,6 +23,7 @@ use wakeful_benches::accounting::CpuTime;
 use wakeful_benches::cli::{self, Result};
 use wakeful_benches::contender::Programs;
 use wakeful_benches::process::Server;
+use wakeful_benches::results::{Bound, Claim, Results};
 use wakeful_benches::stats::median;
 use wakeful_benches::sys;
 use wakeful_benches::table::Table;
@@ -45,18 +45,18 @@ fn run() -> Result<()> {
     let &[server_cpu, client_cpu, ..] = sys::allowed_cpus()?.as_slice() else {
         return Err("server and client need a CPU each, and only one is allowed".into());
     };
-    sys::confine_thread(client_cpu)?;
-    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    println!(
-        "Linux {}; server on CPU {server_cpu}, client on CPU {client_cpu}",
-        kernel.trim()
-    );
+    let results = Results::new("bulk", options.quick)?;
+    sys::confine_thread(&[client_cpu])?;
+    results.text(format!(
+        "one worker, server on CPU {server_cpu}, client on CPU {client_cpu}"
+    ));
 
     let bench = Bench {
         programs,
         proxy,
         server_cpu,
         options,
+        results,
     };
     if bench.options.echo {
         bench.echo()?;
@@ -64,7 +64,7 @@ fn run() -> Result<()> {
     if bench.options.proxy {
         bench.proxy()?;
     }
-    Ok(())
+    bench.results.write()
 }
 
 struct Bench {
@@ -73,6 +73,7 @@ struct Bench {
     proxy: PathBuf,
     server_cpu: usize,
     options: Options,
+    results: Results,
 }
 
 /// A server, and what it did in each round.
@@ -102,7 +103,7 @@ impl Bench {
             Series::new("tokio, 4 KiB", peer(&["tokio-current"])),
             Series::new("tokio, 64 KiB", peer(&["tokio-large"])),
         ];
-        self.rounds("echo", &mut all, |address| {
+        let title = self.rounds("echo", &mut all, |address| {
             let stream = TcpStream::connect(address)?;
             Ok((stream.try_clone()?, stream))
         })?;
@@ -111,9 +112,9 @@ impl Bench {
             true => floor,
             false => floor_splice,
         };
-        print!("{}", table(&all, ours));
-        verdict(ours, best, 0.9);
-        verdict(ours, tokio, 3.0);
+        self.results.table(&title, table(&all, ours));
+        self.results.claim(claim("bulk echo", ours, best, 0.9));
+        self.results.claim(claim("bulk echo", ours, tokio, 3.0));
         Ok(())
     }
 
@@ -125,24 +126,24 @@ impl Bench {
         let mut tokio = Command::new(&self.programs.peer);
         tokio.args(["tokio-proxy", "--listen", "127.0.0.1:0", "--to", &to]);
         let mut all = [Series::new("ours", ours), Series::new("tokio", tokio)];
-        self.rounds("proxy", &mut all, |address| {
+        let title = self.rounds("proxy", &mut all, |address| {
             let stream = TcpStream::connect(address)?;
             Ok((stream, behind.accept()?.0))
         })?;
         let [ours, tokio] = &all;
-        print!("{}", table(&all, ours));
-        verdict(ours, tokio, 2.5);
+        self.results.table(&title, table(&all, ours));
+        self.results.claim(claim("proxy", ours, tokio, 2.5));
         Ok(())
     }
 
-    /// Gives every server a turn in every round, in rotated order. `connect` returns where data goes in, and where it comes
-    /// out.
+    /// Gives every server a turn in every round, in rotated order, and says what stands above the table. `connect` returns where
+    /// data goes in, and where it comes out.
     fn rounds(
         &self,
         title: &str,
         all: &mut [Series],
         connect: impl Fn(SocketAddr) -> Result<(TcpStream, TcpStream)>,
-    ) -> Result<()> {
+    ) -> Result<String> {
         let Options { rounds, bytes, .. } = self.options;
         for round in 0..rounds {
             for turn in 0..all.len() {
@@ -165,11 +166,10 @@ impl Bench {
                 series.gigabytes_per_second.push(gigabytes / elapsed);
             }
         }
-        println!(
-            "\n{title}: one connection, {rounds} rounds of {:.2} GB",
+        Ok(format!(
+            "{title}: one connection, {rounds} rounds of {:.2} GB",
             bytes as f64 / 1e9
-        );
-        Ok(())
+        ))
     }
 }
 
@@ -236,13 +236,17 @@ fn table(all: &[Series], ours: &Series) -> Table {
     table
 }
 
-/// Says whether the bound is kept: at least `least` times the throughput of `other`.
-fn verdict(ours: &Series, other: &Series, least: f64) {
-    let ratio = ours.ratio(other);
-    let kept = if ratio >= least { "kept" } else { "MISSED" };
-    println!(
-        "  at least {least} × {}: {ratio:.2}{}, {kept}",
-        other.name,
-        ours.mark()
-    );
+/// At least `least` times the throughput of `other`.
+fn claim(work: &str, ours: &Series, other: &Series, least: f64) -> Claim {
+    Claim {
+        work: format!("{work}, one connection, throughput"),
+        ours: format!("{:.2} GB/s", ours.median()),
+        peer: format!("{} {:.2} GB/s", other.name, other.median()),
+        figure: Some(ours.ratio(other)),
+        bound: Bound::AtLeast(least),
+        excuse: match ours.mark() {
+            "" => String::new(),
+            _ => "client-bound".to_owned(),
+        },
+    }
 }

@@ -7,6 +7,7 @@ use wakeful_benches::cli::{self, Result};
 pub(crate) struct Options {
     pub(crate) echo: bool,
     pub(crate) proxy: bool,
+    pub(crate) quick: bool,
     pub(crate) rounds: usize,
     /// How many in a measurement.
     pub(crate) bytes: u64,
@@ -42,6 +43,7 @@ impl Options {
         Ok(Some(Self {
             echo: echo || all,
             proxy: proxy || all,
+            quick,
             rounds: rounds.unwrap_or(usual_rounds),
             bytes: megabytes.unwrap_or(usual_megabytes) * 1_000_000,
         }))

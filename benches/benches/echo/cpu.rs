@@ -10,14 +10,18 @@ use wakeful_benches::process::Server;
 use wakeful_benches::table::{Table, grouped};
 
 use crate::options::Options;
-use crate::setup::{Setup, plan};
+use crate::setup::Setup;
+use crate::work::Work;
 
-/// Prints nanoseconds per echo for every server, and the ratio of user time to tokio's.
+/// Shows nanoseconds per echo for every server, and the ratio of user time to tokio's.
 pub(crate) fn per_echo(setup: &Setup, options: &Options) -> Result<()> {
-    let connections = options.connections_or(&[64])[0];
+    let work = Work {
+        connections: options.connections.as_ref().map_or(64, |counts| counts[0]),
+        size: options.size(),
+    };
     let slices = options.rounds.unwrap_or(60);
     let measured = options.measured.unwrap_or(Duration::from_secs(1));
-    let plan = plan(connections, options.size, measured);
+    let plan = work.plan(measured);
 
     let mut accounts = Vec::new();
     for contender in options.among(&SERVERS) {
@@ -38,11 +42,6 @@ pub(crate) fn per_echo(setup: &Setup, options: &Options) -> Result<()> {
         }
     }
 
-    println!(
-        "\nCPU per echo: {connections} connection(s), {} B, one worker, pinned, {slices} slices of {:.0} s a side",
-        options.size,
-        measured.as_secs_f64()
-    );
     let tokio = accounts
         .iter()
         .find(|account| account.contender == Contender::TokioCurrent);
@@ -64,7 +63,11 @@ pub(crate) fn per_echo(setup: &Setup, options: &Options) -> Result<()> {
             tokio_user.map_or_else(String::new, |tokio| format!("{:.2}", user / tokio)),
         ]);
     }
-    print!("{table}");
+    let title = format!(
+        "CPU per echo: {work}, one worker, pinned, {slices} slices of {:.0} s a side",
+        measured.as_secs_f64()
+    );
+    setup.results.table(&title, table);
     Ok(())
 }
 

@@ -12,12 +12,20 @@
 //! - *DISTURBED* below a table: something else was running. Medians of ratios stand a little of that, high percentiles none.
 //! - *CPU per request* is summed over the rounds. Its split into user space and kernel is sampled by the kernel and is rough
 //!   in short runs; for user space there is `--cpu`, which runs for a minute a side, and `instructions.sh`, which counts.
+//! - *Buffers*: tokio's servers have the usual one of 4 KiB for each connection, `tokio-large`, smol and monoio one of 64 KiB; ours
+//!   and the floor one for all. With messages of 64 bytes it makes no difference.
+//! - *Sizes*: `*-sizes-*.svg` counts a message once, though it goes both ways.
 
+mod bounds;
 mod cpu;
-mod memory;
 mod options;
+mod plots;
 mod rounds;
+mod series;
 mod setup;
+mod sparse;
+mod tables;
+mod work;
 
 use std::process::ExitCode;
 
@@ -36,14 +44,14 @@ fn run() -> Result<()> {
         return Ok(());
     };
     let setup = Setup::new(&options)?;
-    println!("{setup}");
     for section in &options.sections {
         match section {
             Section::OneWorker => rounds::one_worker(&setup, &options)?,
             Section::TwoWorkers => rounds::two_workers(&setup, &options)?,
-            Section::Memory => memory::per_idle_connection(&setup, &options)?,
+            Section::BesideHogs => rounds::beside_hogs(&setup, &options)?,
+            Section::Sparse => sparse::cost_of_polling(&setup, &options)?,
             Section::Cpu => cpu::per_echo(&setup, &options)?,
         }
     }
-    Ok(())
+    setup.results.write()
 }

@@ -1,6 +1,6 @@
 //! The command line of the bench.
 
-use std::num::NonZeroUsize;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use lexopt::prelude::*;
@@ -8,15 +8,17 @@ use wakeful_benches::cli::{self, Result};
 use wakeful_benches::contender::Contender;
 use wakeful_benches::load::SIZE_MAX;
 
+use crate::work::SMALL;
+
 /// What the command line asks for. `None`: what the section takes by itself.
 pub(crate) struct Options {
     pub(crate) sections: Vec<Section>,
     pub(crate) servers: Vec<Contender>,
     pub(crate) quick: bool,
-    pub(crate) connections: Option<Vec<NonZeroUsize>>,
+    pub(crate) connections: Option<Vec<usize>>,
+    pub(crate) sizes: Option<Vec<usize>>,
     pub(crate) rounds: Option<usize>,
     pub(crate) measured: Option<Duration>,
-    pub(crate) size: usize,
 }
 
 /// A part of the bench, with a table of its own.
@@ -24,7 +26,8 @@ pub(crate) struct Options {
 pub(crate) enum Section {
     OneWorker,
     TwoWorkers,
-    Memory,
+    BesideHogs,
+    Sparse,
     Cpu,
 }
 
@@ -36,16 +39,17 @@ impl Options {
             servers: Contender::ALL.to_vec(),
             quick: false,
             connections: None,
+            sizes: None,
             rounds: None,
             measured: None,
-            size: 64,
         };
         let mut parser = lexopt::Parser::from_env();
         while let Some(argument) = parser.next()? {
             match argument {
                 Long("one-worker") => options.sections.push(Section::OneWorker),
                 Long("two-workers") => options.sections.push(Section::TwoWorkers),
-                Long("memory") => options.sections.push(Section::Memory),
+                Long("beside-hogs") => options.sections.push(Section::BesideHogs),
+                Long("sparse") => options.sections.push(Section::Sparse),
                 Long("cpu") => options.sections.push(Section::Cpu),
                 Long("quick") => options.quick = true,
                 Long("servers") => {
@@ -56,8 +60,11 @@ impl Options {
                     options.servers = cli::list(&mut parser, "--servers", &takes)?;
                 }
                 Long("connections") => {
-                    let takes = "numbers of connections, for instance 1,64";
-                    options.connections = Some(cli::list(&mut parser, "--connections", takes)?);
+                    let range = 1..=CONNECTIONS_MAX;
+                    options.connections = Some(numbers(&mut parser, "--connections", range)?);
+                }
+                Long("sizes") => {
+                    options.sizes = Some(numbers(&mut parser, "--sizes", 1..=SIZE_MAX)?);
                 }
                 Long("rounds") => {
                     options.rounds = Some(cli::number(&mut parser, "--rounds", 1..=1000)?);
@@ -65,7 +72,6 @@ impl Options {
                 Long("seconds") => {
                     options.measured = Some(cli::seconds(&mut parser, "--seconds", 0.1)?)
                 }
-                Long("size") => options.size = cli::number(&mut parser, "--size", 1..=SIZE_MAX)?,
                 // cargo says it to every bench.
                 Long("bench") => {}
                 Short('h') | Long("help") => return Ok(None),
@@ -77,17 +83,23 @@ impl Options {
             }
         }
         if options.sections.is_empty() {
-            options.sections = vec![Section::OneWorker, Section::TwoWorkers, Section::Memory];
+            options.sections = vec![Section::OneWorker, Section::TwoWorkers];
+            if !options.quick {
+                let rest = [Section::BesideHogs, Section::Sparse];
+                options.sections.extend(rest);
+            }
         }
         Ok(Some(options))
     }
 
-    /// The numbers of connections, never none: those that were asked for, or a section's own.
-    pub(crate) fn connections_or(&self, own: &[usize]) -> Vec<usize> {
-        match &self.connections {
-            Some(asked) => asked.iter().map(|count| count.get()).collect(),
-            None => own.to_vec(),
-        }
+    /// Whether the command line says what the clients do.
+    pub(crate) fn names_works(&self) -> bool {
+        self.connections.is_some() || self.sizes.is_some()
+    }
+
+    /// The size of messages where only one is measured.
+    pub(crate) fn size(&self) -> usize {
+        self.sizes.as_ref().map_or(SMALL, |sizes| sizes[0])
     }
 
     /// Those of a section's servers that were asked for.
@@ -99,18 +111,41 @@ impl Options {
     }
 }
 
+/// Numbers separated by commas, at least one.
+fn numbers(
+    parser: &mut lexopt::Parser,
+    option: &str,
+    range: RangeInclusive<usize>,
+) -> Result<Vec<usize>> {
+    let takes = format!(
+        "numbers from {} to {}, for instance 1,64",
+        range.start(),
+        range.end()
+    );
+    let numbers: Vec<usize> = cli::list(parser, option, &takes)?;
+    match numbers.iter().find(|number| !range.contains(number)) {
+        None => Ok(numbers),
+        Some(number) => Err(format!("{option} takes {takes}, not {number}").into()),
+    }
+}
+
+/// A process that holds more needs more ports.
+const CONNECTIONS_MAX: usize = 16_384;
+
 pub(crate) const USAGE: &str = "\
 usage: cargo bench -p wakeful-benches --bench echo [-- OPTIONS]
 
   --one-worker         one worker, server and load generator pinned to a core each
-  --two-workers        two workers, nothing pinned
-  --memory             bytes per idle connection
-                       (without any of these: these three)
+  --two-workers        two workers, which share two CPUs with the load generator
+  --beside-hogs        the same, and on each CPU a thread that computes
+  --sparse             CPU time at a thousand messages a second, and of an idle process
+                       (without any of these: these four, in some nine minutes)
   --cpu                user CPU time per echo, one minute a side
 
-  --quick              1 and 64 connections, short rounds: below a minute
-  --servers A,B        only these: ours, ours-sleeping, tokio-current, tokio-multi, floor, floor-polling
-  --connections N,M    numbers of connections (1,8,64,512)
-  --rounds N           interleaved rounds (15; --quick 7; --cpu 60)
-  --seconds S          length of a measurement (0.6; --quick 0.25; --cpu 1)
-  --size BYTES         size of a message (64)";
+  --quick              1, 64 and 512 connections, short rounds, the first two sections: half a minute
+  --servers A,B        only these: ours, ours-sleeping, tokio-current, tokio-multi, tokio-large, smol, monoio, floor, floor-polling
+  --connections N,M    numbers of connections (1,2,4,8,16,32,64,128,256,512)
+  --sizes N,M          bytes of a message (64; with 1 and 64 connections also 256,1024,4096,16384,65536); where either of the two
+                       is named, each number of connections (1,64) is measured with each size (64)
+  --rounds N           interleaved rounds (5; 15 where there are bounds; --cpu 60)
+  --seconds S          length of a measurement (0.2; --quick 0.1; --cpu 1)";

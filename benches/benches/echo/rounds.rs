@@ -1,224 +1,226 @@
-//! Throughput and latency in interleaved rounds: every round gives every server one turn, in rotated order, with a fresh
-//! process each time.
+//! Throughput and latency in interleaved rounds: every round goes through all works, and gives every server one turn in each, in
+//! rotated order, with a fresh process each time.
 //!
 //! Turns are short and rounds many. A virtual machine changes its speed by half and more for seconds on end (a neighbour
-//! on the other hyperthread, stolen time), so two turns compare only when they are close in time, and medians need many.
+//! on the other hyperthread, stolen time), so two turns compare only when they are close in time, and medians need many. And
+//! two points of a line compare only when each has been measured all through the run: one work after the other would
+//! draw the machine's moods as a shape of the line.
 
+use std::hint;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use wakeful_benches::accounting::CpuTime;
 use wakeful_benches::cli::Result;
 use wakeful_benches::contender::Contender;
 use wakeful_benches::load::Report;
 use wakeful_benches::stats::median;
-use wakeful_benches::table::{Table, grouped};
-use wakeful_benches::throughput::{CLIENT_BOUND_FROM, DISTURBED_FROM};
+use wakeful_benches::sys;
+use wakeful_benches::throughput::DISTURBED_FROM;
 
+use crate::bounds::{self, Bounded};
 use crate::options::Options;
-use crate::setup::{Cpus, Setup, plan};
+use crate::plots;
+use crate::series::{Cell, Series};
+use crate::setup::{Cpus, Setup};
+use crate::tables;
+use crate::work::{SMALL, Work, works};
 
 /// One worker a server, server and load generator on a core each.
 pub(crate) fn one_worker(setup: &Setup, options: &Options) -> Result<()> {
     let comparison = Comparison {
+        name: "one-worker",
         title: "one worker, pinned",
-        servers: options.among(&Contender::ALL),
+        servers: options.among(&[
+            Contender::Ours,
+            Contender::OursSleeping,
+            Contender::TokioCurrent,
+            Contender::TokioLarge,
+            Contender::Smol,
+            Contender::Monoio,
+            Contender::Floor,
+            Contender::FloorPolling,
+        ]),
         references: options.among(&[Contender::TokioCurrent, Contender::Floor]),
+        bounds: &bounds::ONE_WORKER,
+        works: works(options, &[1, 64, 512], true),
         workers: 1,
+        hogs: false,
         cpus: setup.pinned,
     };
     comparison.run(setup, options)
 }
 
-/// Two workers a server, which share two or more cores with the load generator as the kernel likes.
+/// Two workers a server, which share two CPUs with the load generator as the kernel likes.
 pub(crate) fn two_workers(setup: &Setup, options: &Options) -> Result<()> {
     let comparison = Comparison {
-        title: "two workers, NOT pinned: servers and load generator share the cores",
-        servers: options.among(&[
-            Contender::Ours,
-            Contender::OursSleeping,
-            Contender::TokioMulti,
-        ]),
-        references: options.among(&[Contender::TokioMulti]),
-        workers: 2,
-        cpus: Cpus::UNPINNED,
+        name: "two-workers",
+        title: "two workers, which share two CPUs with the load generator",
+        bounds: &bounds::TWO_WORKERS,
+        works: works(options, &[64], false),
+        ..Comparison::of_two_workers(options)
     };
     comparison.run(setup, options)
 }
 
-struct Comparison {
-    title: &'static str,
-    servers: Vec<Contender>,
-    /// Those of the servers to which the others are compared.
-    references: Vec<Contender>,
-    workers: usize,
-    cpus: Cpus,
+/// The same where somebody else computes.
+pub(crate) fn beside_hogs(setup: &Setup, options: &Options) -> Result<()> {
+    let asked = options.connections.clone();
+    let few_and_many = asked.unwrap_or_else(|| vec![8, 64]).into_iter();
+    let works = few_and_many.map(|connections| {
+        let size = options.size();
+        (Work { connections, size }, options.rounds.unwrap_or(7))
+    });
+    let comparison = Comparison {
+        name: "beside-hogs",
+        title: "two workers, and a thread that computes on each of the two CPUs",
+        works: works.collect(),
+        hogs: true,
+        ..Comparison::of_two_workers(options)
+    };
+    comparison.run(setup, options)
 }
 
-/// What a server did, round by round.
-struct Series {
-    server: Contender,
-    reports: Vec<Report>,
+/// Servers that do the same works.
+pub(crate) struct Comparison {
+    /// What its plots are called.
+    pub(crate) name: &'static str,
+    pub(crate) title: &'static str,
+    pub(crate) servers: Vec<Contender>,
+    /// Those of the servers to which the others are compared.
+    pub(crate) references: Vec<Contender>,
+    pub(crate) bounds: &'static [Bounded],
+    works: Vec<(Work, usize)>,
+    workers: usize,
+    /// Whether there is somebody else on the CPUs, who never rests.
+    hogs: bool,
+    pub(crate) cpus: Cpus,
 }
 
 impl Comparison {
+    fn of_two_workers(options: &Options) -> Self {
+        Self {
+            name: "",
+            title: "",
+            servers: options.among(&[
+                Contender::Ours,
+                Contender::OursSleeping,
+                Contender::TokioMulti,
+                Contender::Smol,
+                Contender::Monoio,
+            ]),
+            references: options.among(&[Contender::TokioMulti]),
+            bounds: &[],
+            works: Vec::new(),
+            workers: 2,
+            hogs: false,
+            cpus: Cpus::SHARED,
+        }
+    }
+
     fn run(&self, setup: &Setup, options: &Options) -> Result<()> {
         if self.servers.is_empty() {
             return Ok(());
         }
-        let (connections, rounds, measured) = if options.quick {
-            (vec![1, 64], 7, Duration::from_millis(250))
-        } else {
-            (vec![1, 8, 64, 512], 15, Duration::from_millis(600))
-        };
-        let connections = options.connections_or(&connections);
-        let rounds = options.rounds.unwrap_or(rounds);
-        let measured = options.measured.unwrap_or(measured);
-
-        for connections in connections {
-            let plan = plan(connections, options.size, measured);
-            let mut all: Vec<Series> = self.servers.iter().copied().map(Series::new).collect();
-            for round in 0..rounds {
-                for turn in 0..all.len() {
-                    let position = (round + turn) % all.len();
-                    let series = &mut all[position];
+        let own_ms = if options.quick { 100 } else { 200 };
+        let measured = options.measured.unwrap_or(Duration::from_millis(own_ms));
+        let _hogs = self.hogs.then(|| Hogs::start(setup)).transpose()?;
+        let mut cells: Vec<Cell> = self.works.iter().map(|work| self.cell(*work)).collect();
+        let rounds = cells.iter().map(|cell| cell.rounds).max().unwrap_or(0);
+        for round in 0..rounds {
+            for cell in cells.iter_mut().filter(|cell| round < cell.rounds) {
+                let plan = cell.work.plan(measured);
+                for turn in 0..cell.all.len() {
+                    let position = (round + turn) % cell.all.len();
+                    let series = &mut cell.all[position];
                     let server = setup.start(series.server, self.workers, self.cpus)?;
                     series.reports.push(setup.load(plan, &server, self.cpus)?);
                 }
             }
-            println!(
-                "\n{}: {connections} connection(s), {} B, {rounds} rounds of {:.2} s",
-                self.title,
-                options.size,
-                measured.as_secs_f64()
-            );
-            print!("{}", measurements(&all, plan.spins()));
-            self.warn_of_disturbance(&all);
-            self.print_ratios(&all, plan.spins());
         }
+
+        let results = &setup.results;
+        results.text(format!(
+            "\n{}; each measurement takes {:.2} s",
+            self.title,
+            measured.as_secs_f64()
+        ));
+        tables::overview(results, self, &cells);
+        for cell in &cells {
+            tables::details(results, self, cell, options);
+        }
+        self.warn_of_disturbance(setup, &cells);
+        bounds::judge(results, self, &cells);
+        plots::draw(results, self, &cells);
         Ok(())
     }
 
-    /// On a core of its own the load generator never waits, unless something that is no part of the comparison runs there.
-    fn warn_of_disturbance(&self, all: &[Series]) {
-        let reports = all.iter().flat_map(|series| &series.reports);
-        let disturbed = median(reports.map(Report::load_disturbed));
-        if self.cpus.load.is_some() && disturbed >= DISTURBED_FROM {
-            println!(
-                "  DISTURBED: other programs had {:.0} % of the load generator's core; measure again when they rest",
-                disturbed * 100.0
-            );
+    fn cell(&self, (work, rounds): (Work, usize)) -> Cell {
+        // Its buffer, all that is different, makes no difference to a small message.
+        let takes_part =
+            |server: &&Contender| **server != Contender::TokioLarge || work.size > SMALL;
+        let servers = self.servers.iter().filter(takes_part);
+        Cell {
+            work,
+            rounds,
+            all: servers.copied().map(Series::new).collect(),
         }
     }
 
-    fn print_ratios(&self, all: &[Series], spins: bool) {
-        let references = all
-            .iter()
-            .filter(|series| self.references.contains(&series.server));
-        for reference in references {
-            let others = all
-                .iter()
-                .filter(|series| series.server != reference.server);
-            let others: Vec<&Series> = others.collect();
-            if !others.is_empty() {
-                print!("\n{}", ratios(&others, reference, spins));
+    /// On a core of its own the load generator never waits, unless something that is no part of the comparison runs there.
+    fn warn_of_disturbance(&self, setup: &Setup, cells: &[Cell]) {
+        if self.cpus.load.is_none() {
+            return;
+        }
+        for cell in cells {
+            let reports = cell.all.iter().flat_map(|series| &series.reports);
+            let disturbed = median(reports.map(Report::load_disturbed));
+            if disturbed >= DISTURBED_FROM {
+                setup.results.text(format!(
+                    "  DISTURBED: with {}, other programs had {:.0} % of the load generator's core; measure again when they rest",
+                    cell.work,
+                    disturbed * 100.0
+                ));
             }
         }
-        if !spins && all.iter().any(Series::is_client_bound) {
-            println!("  * client-bound: the load generator's core was ≥ 90 % busy");
-        }
     }
 }
 
-fn ratios(others: &[&Series], reference: &Series, spins: bool) -> Table {
-    let title = format!("÷ {}", reference.server);
-    let columns = ["req/s", "p50", "p99", "user CPU", "CPU"];
-    let mut table = Table::new([title.as_str()].into_iter().chain(columns));
-    let (reference_user, reference_system) = reference.cpu_per_request();
-    for series in others {
-        let is_bound = !spins && (series.is_client_bound() || reference.is_client_bound());
-        let mark = if is_bound { "*" } else { " " };
-        let ratio = |value: fn(&Report) -> f64| format!("{:.3}", series.ratio(reference, value));
-        let (user, system) = series.cpu_per_request();
-        let cpu = (user + system) / (reference_user + reference_system);
-        table.row(vec![
-            series.server.to_string(),
-            ratio(Report::requests_per_second) + mark,
-            ratio(|report| report.p50_ns as f64),
-            ratio(|report| report.p99_ns as f64),
-            format!("{:.2}", user / reference_user),
-            format!("{cpu:.3}"),
-        ]);
-    }
-    table
+/// Threads that compute, one on each CPU, until this is dropped.
+struct Hogs {
+    stop: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
 }
 
-fn measurements(all: &[Series], spins: bool) -> Table {
-    let mut table = Table::new([
-        "server",
-        "req/s",
-        "p50 µs",
-        "p90 µs",
-        "p99 µs",
-        "p99.9 µs",
-        "user ns/req",
-        "sys ns/req",
-        "server busy",
-        "load busy",
-    ]);
-    for series in all {
-        let us =
-            |value: fn(&Report) -> u64| format!("{:.1}", series.median(|r| value(r) as f64) / 1e3);
-        let percent = |part: f64| format!("{:.0} %", part * 100.0);
-        let (user, system) = series.cpu_per_request();
-        table.row(vec![
-            series.server.to_string(),
-            grouped(series.median(Report::requests_per_second)),
-            us(|report| report.p50_ns),
-            us(|report| report.p90_ns),
-            us(|report| report.p99_ns),
-            us(|report| report.p999_ns),
-            grouped(user),
-            grouped(system),
-            percent(series.median(Report::server_busy)),
-            if spins {
-                "polls".to_owned()
-            } else {
-                percent(series.median(Report::load_busy))
-            },
-        ]);
+impl Hogs {
+    fn start(setup: &Setup) -> Result<Self> {
+        let mut this = Self {
+            stop: Arc::default(),
+            threads: Vec::new(),
+        };
+        for cpu in [setup.pinned.server, setup.pinned.load]
+            .into_iter()
+            .flatten()
+        {
+            let stop = this.stop.clone();
+            let compute = move || {
+                sys::confine_thread(&[cpu]).expect("one of the allowed CPUs");
+                while !stop.load(Relaxed) {
+                    hint::spin_loop();
+                }
+            };
+            this.threads.push(thread::Builder::new().spawn(compute)?);
+        }
+        Ok(this)
     }
-    table
 }
 
-impl Series {
-    fn new(server: Contender) -> Self {
-        Self {
-            server,
-            reports: Vec::new(),
+impl Drop for Hogs {
+    fn drop(&mut self) {
+        self.stop.store(true, Relaxed); // there is nothing to see but the flag
+        for thread in self.threads.drain(..) {
+            thread.join().expect("a hog does nothing that panics");
         }
-    }
-
-    fn median(&self, value: impl Fn(&Report) -> f64) -> f64 {
-        median(self.reports.iter().map(value))
-    }
-
-    fn ratio(&self, reference: &Self, value: impl Fn(&Report) -> f64) -> f64 {
-        let rounds = self.reports.iter().zip(&reference.reports);
-        median(rounds.map(|(own, other)| value(own) / value(other)))
-    }
-
-    /// Nanoseconds in user space and in the kernel.
-    fn cpu_per_request(&self) -> (f64, f64) {
-        let mut cpu = CpuTime::default();
-        let mut requests = 0;
-        for report in &self.reports {
-            cpu += report.server_cpu;
-            requests += report.requests;
-        }
-        cpu.per(requests)
-    }
-
-    fn is_client_bound(&self) -> bool {
-        self.median(Report::load_busy) >= CLIENT_BOUND_FROM
     }
 }

@@ -1,26 +1,22 @@
 //! The machine and the programs of this run.
 
-use std::fmt;
-use std::fs;
-use std::time::Duration;
-
 use wakeful_benches::cli::Result;
-use wakeful_benches::contender::{Contender, Programs, tokio_version};
+use wakeful_benches::contender::{Contender, Programs};
 use wakeful_benches::load::{Plan, Report};
 use wakeful_benches::process::Server;
+use wakeful_benches::results::Results;
 use wakeful_benches::sys;
 
 use crate::options::Options;
 
 /// Everything that must be there before the first measurement.
 pub(crate) struct Setup {
+    pub(crate) results: Results,
     pub(crate) programs: Programs,
     pub(crate) pinned: Cpus,
-    /// How many descriptors one process may have.
-    pub(crate) descriptors_max: u64,
 }
 
-/// Where a server and its load run. `None`: where the kernel likes.
+/// Where a server and its load run. `None`: on any of the two CPUs.
 #[derive(Clone, Copy)]
 pub(crate) struct Cpus {
     pub(crate) server: Option<usize>,
@@ -28,7 +24,7 @@ pub(crate) struct Cpus {
 }
 
 impl Cpus {
-    pub(crate) const UNPINNED: Self = Self {
+    pub(crate) const SHARED: Self = Self {
         server: None,
         load: None,
     };
@@ -37,8 +33,10 @@ impl Cpus {
 impl Setup {
     /// Finds two CPUs and the programs, and builds our server if it takes part.
     pub(crate) fn new(options: &Options) -> Result<Self> {
+        sys::raise_descriptor_limit()?;
         let programs = Programs::new(env!("CARGO_BIN_EXE_peer"), env!("CARGO_BIN_EXE_load"))?;
-        if options.servers.contains(&Contender::Ours) {
+        let ours = [Contender::Ours, Contender::OursSleeping];
+        if options.servers.iter().any(|server| ours.contains(server)) {
             programs.build_echo()?;
         }
         let &[server, load, ..] = sys::allowed_cpus()?.as_slice() else {
@@ -46,13 +44,19 @@ impl Setup {
                 "server and load generator need a CPU each, and only one is allowed".into(),
             );
         };
+        let results = Results::new("echo", options.quick)?;
+        // All that it starts is confined with it, so that two workers are as short of CPUs on a large machine as on a small one.
+        sys::confine_thread(&[server, load])?;
+        results.text(format!(
+            "where pinned, server on CPU {server}, load on CPU {load}"
+        ));
         Ok(Self {
+            results,
             programs,
             pinned: Cpus {
                 server: Some(server),
                 load: Some(load),
             },
-            descriptors_max: sys::raise_descriptor_limit()?,
         })
     }
 
@@ -64,29 +68,5 @@ impl Setup {
     /// One measurement of a server that runs.
     pub(crate) fn load(&self, plan: Plan, server: &Server, cpus: Cpus) -> Result<Report> {
         plan.run(&self.programs.load, server, cpus.load)
-    }
-}
-
-/// The plan of one measurement; its warm-up is a quarter of it, at most half a second.
-pub(crate) fn plan(connections: usize, size: usize, measured: Duration) -> Plan {
-    Plan {
-        connections,
-        size,
-        measured,
-        warm_up: (measured / 4).min(Duration::from_millis(500)),
-    }
-}
-
-impl fmt::Display for Setup {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-        write!(f, "tokio {}, Linux {}", tokio_version(), kernel.trim())?;
-        if let (Some(server), Some(load)) = (self.pinned.server, self.pinned.load) {
-            write!(
-                f,
-                "; where pinned, server on CPU {server}, load on CPU {load}"
-            )?;
-        }
-        Ok(())
     }
 }

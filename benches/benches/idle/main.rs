@@ -19,10 +19,12 @@ use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use wakeful_benches::cli::{self, Result};
-use wakeful_benches::contender::{Contender, Programs, tokio_version};
+use wakeful_benches::contender::{Contender, Programs};
 use wakeful_benches::load::{IdleConnections, Plan};
+use wakeful_benches::plot::{Axis, Line, Plot};
 use wakeful_benches::process::Server;
 use wakeful_benches::rescan::SELECT_MAX;
+use wakeful_benches::results::{Bound, Claim, Results};
 use wakeful_benches::stats::median;
 use wakeful_benches::sys;
 use wakeful_benches::table::{Table, grouped};
@@ -44,10 +46,10 @@ fn run() -> Result<()> {
         return Err("server and load generator need a CPU each, and only one is allowed".into());
     };
     let descriptors_max = sys::raise_descriptor_limit()? as usize;
-    println!(
-        "tokio {}; one worker, server on CPU {server_cpu}, load on CPU {load_cpu}",
-        tokio_version()
-    );
+    let results = Results::new("idle", options.quick)?;
+    results.text(format!(
+        "one worker, server on CPU {server_cpu}, load on CPU {load_cpu}"
+    ));
 
     let mut all = Vec::new();
     for kind in Kind::ALL {
@@ -90,13 +92,17 @@ fn run() -> Result<()> {
         }
     }
 
-    println!(
-        "\none active connection beside idle ones, p50 of its echo of {MESSAGE_BYTES} B in µs, {} rounds of {:.2} s",
+    let title = format!(
+        "one active connection beside idle ones, p50 of its echo of {MESSAGE_BYTES} B in µs, {} rounds of {:.2} s",
         options.rounds,
         options.measured.as_secs_f64()
     );
-    print!("{}", table(&all, &options.idle_counts));
-    Ok(())
+    results.table(&title, table(&all, &options.idle_counts));
+    if let Some(claim) = claim(&all) {
+        results.claim(claim);
+    }
+    results.plot(plot(&all));
+    results.write()
 }
 
 fn table(all: &[Series], idle_counts: &[usize]) -> Table {
@@ -126,6 +132,46 @@ fn table(all: &[Series], idle_counts: &[usize]) -> Table {
         table.row(row);
     }
     table
+}
+
+/// Ours beside most idle connections is as fast as alone.
+fn claim(all: &[Series]) -> Option<Claim> {
+    let of_ours = || {
+        let is_ours = |series: &&Series| series.kind == Kind::Server(Contender::Ours);
+        all.iter().filter(is_ours)
+    };
+    let most = of_ours().max_by_key(|series| series.idle_count)?;
+    let alone = of_ours().find(|series| series.idle_count == 0)?;
+    (most.idle_count > 0).then(|| Claim {
+        work: format!(
+            "one active connection beside {} idle, p50",
+            grouped(most.idle_count as f64)
+        ),
+        ours: format!("{:.1} µs", most.p50_us()),
+        peer: format!("alone {:.1} µs", alone.p50_us()),
+        figure: Some(most.ratio(alone)),
+        bound: Bound::AtMost(1.05),
+        excuse: String::new(),
+    })
+}
+
+/// What grows with the idle connections, and what does not.
+fn plot(all: &[Series]) -> Plot {
+    let line = |kind: Kind| {
+        let series = all.iter().filter(|series| series.kind == kind);
+        let point = |series: &Series| (series.idle_count as f64, series.p50_us());
+        Line {
+            name: kind.name().to_owned(),
+            points: series.map(point).collect(),
+        }
+    };
+    Plot {
+        name: "latency".to_owned(),
+        title: "One active connection beside idle ones".to_owned(),
+        x: Axis::log("idle connections"),
+        y: Axis::log("p50 of an echo, µs"),
+        lines: Kind::ALL.map(line).into(),
+    }
 }
 
 /// Who is compared.

@@ -9,6 +9,7 @@ use wakeful_benches::cli::{self, Result};
 pub(crate) struct Options {
     /// From none to many.
     pub(crate) idle_counts: Vec<usize>,
+    pub(crate) quick: bool,
     pub(crate) rounds: usize,
     pub(crate) measured: Duration,
 }
@@ -44,6 +45,7 @@ impl Options {
         let own_measured = Duration::from_millis(if quick { 100 } else { 250 });
         Ok(Some(Self {
             idle_counts: counts.unwrap_or_else(own_counts),
+            quick,
             rounds: rounds.unwrap_or(if quick { 5 } else { 15 }),
             measured: measured.unwrap_or(own_measured),
         }))

@@ -18,7 +18,7 @@ mod sections;
 use std::process::ExitCode;
 
 use wakeful_benches::cli::{self, Result};
-use wakeful_benches::contender::tokio_version;
+use wakeful_benches::results::Results;
 
 use crate::options::Options;
 use crate::rounds::Rounds;
@@ -33,9 +33,10 @@ fn run() -> Result<()> {
         return Ok(());
     };
     let rounds = Rounds::new(&options)?;
-    println!("tokio {}; {rounds}", tokio_version());
+    let results = Results::new("timers", options.quick)?;
+    results.text(rounds.to_string());
     for section in &options.sections {
-        section.print(&rounds)?;
+        section.measure(&rounds, &results)?;
     }
-    Ok(())
+    results.write()
 }

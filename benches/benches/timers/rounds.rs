@@ -1,10 +1,10 @@
-//! Interleaved rounds: every round makes each measurement once, in rotated order, in a fresh process each time.
+//! Interleaved rounds, in which each measurement is a fresh process.
 
 use std::fmt;
 use std::path::Path;
 
 use wakeful_benches::cli::Result;
-use wakeful_benches::stats::median;
+use wakeful_benches::rounds::{self, Series};
 use wakeful_benches::sys;
 use wakeful_benches::timers::{Case, Plan, Runtime};
 
@@ -30,17 +30,11 @@ impl Rounds {
 
     /// Measures all of `plans`, and gives the series of each.
     pub(crate) fn run(&self, plans: &[Plan]) -> Result<Vec<Series>> {
-        let mut all = vec![Series::default(); plans.len()];
-        for round in 0..self.count {
-            for turn in 0..plans.len() {
-                let position = (round + turn) % plans.len();
-                let plan = plans[position];
-                let cpu = plan.has_one_thread().then_some(self.cpu);
-                let figures = plan.run(Path::new(env!("CARGO_BIN_EXE_timers")), cpu)?;
-                all[position].0.push(figures);
-            }
-        }
-        Ok(all)
+        rounds::interleaved(self.count, plans.len(), |position| {
+            let plan = plans[position];
+            let cpu = plan.has_one_thread().then_some(self.cpu);
+            plan.run(Path::new(env!("CARGO_BIN_EXE_timers")), cpu)
+        })
     }
 
     /// Measures a case on both runtimes, with one worker: ours, tokio's.
@@ -63,22 +57,5 @@ impl fmt::Display for Rounds {
             "{} rounds; one worker means CPU {}",
             self.count, self.cpu
         )
-    }
-}
-
-/// The figures of one measurement, round by round.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Series(Vec<Vec<f64>>);
-
-impl Series {
-    /// The median of a figure.
-    pub(crate) fn median(&self, figure: usize) -> f64 {
-        median(self.0.iter().map(|figures| figures[figure]))
-    }
-
-    /// How a figure compares with that of another series.
-    pub(crate) fn ratio(&self, figure: usize, other: &Self) -> f64 {
-        let rounds = self.0.iter().zip(&other.0);
-        median(rounds.map(|(own, other)| own[figure] / other[figure]))
     }
 }

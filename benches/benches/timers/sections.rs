@@ -1,6 +1,7 @@
 //! The tables, one for each kind of measurement.
 
 use wakeful_benches::cli::Result;
+use wakeful_benches::results::{Bound, Claim, Results};
 use wakeful_benches::table::{Table, grouped};
 use wakeful_benches::timers::{Case, Plan, Runtime};
 
@@ -25,12 +26,13 @@ impl Section {
         Self::PutOff,
     ];
 
-    /// Measures, and prints the table.
-    pub(crate) fn print(self, rounds: &Rounds) -> Result<()> {
+    /// Measures, and shows the table and what is to hold.
+    pub(crate) fn measure(self, rounds: &Rounds, results: &Results) -> Result<()> {
+        let mut claims = Vec::new();
         let (title, table) = match self {
             Self::Late => (
                 "sleeps in a runtime with one worker and nothing else to do: late by, in µs",
-                late(rounds)?,
+                late(rounds, &mut claims)?,
             ),
             Self::Staggered => (
                 "10 000 tasks, one worker, each sleeps until the next entry of its timetable of 1 to 100 ms",
@@ -38,23 +40,26 @@ impl Section {
             ),
             Self::ArmAndDrop => (
                 "a sleep that is polled once and dropped: ns for each, of the thread that does it",
-                arm_and_drop(rounds)?,
+                arm_and_drop(rounds, &mut claims)?,
             ),
             Self::LimitedReads => (
                 "reads of 64 B that have to wait, 64 connections, one worker: ns, and what a limit adds",
-                limited_reads(rounds)?,
+                limited_reads(rounds, &mut claims)?,
             ),
             Self::PutOff => (
                 "an armed sleep whose deadline is set to a minute from now: ns for each time",
                 put_off(rounds)?,
             ),
         };
-        print!("\n{title}\n{table}");
+        results.table(title, table);
+        for claim in claims {
+            results.claim(claim);
+        }
         Ok(())
     }
 }
 
-fn late(rounds: &Rounds) -> Result<Table> {
+fn late(rounds: &Rounds, claims: &mut Vec<Claim>) -> Result<Table> {
     let mut table = Table::new([
         "sleep",
         "p50",
@@ -72,6 +77,17 @@ fn late(rounds: &Rounds) -> Result<Table> {
             row.push(format!("{:.1}", ours.median(percentile) / 1e3));
             row.push(format!("{:.1}", tokio.median(percentile) / 1e3));
             row.push(format!("{:.3}", ours.ratio(percentile, &tokio)));
+        }
+        if duration_us == 100 {
+            let late_us = ours.median(0) / 1e3;
+            claims.push(Claim {
+                work: "sleep(100 µs), late by".to_owned(),
+                ours: row[1].clone() + " µs",
+                peer: format!("tokio {} µs", row[2]),
+                figure: Some(late_us),
+                bound: Bound::AtMost(60.0),
+                excuse: String::new(),
+            });
         }
         table.row(row);
     }
@@ -95,7 +111,7 @@ fn staggered(rounds: &Rounds) -> Result<Table> {
     Ok(table)
 }
 
-fn arm_and_drop(rounds: &Rounds) -> Result<Table> {
+fn arm_and_drop(rounds: &Rounds, claims: &mut Vec<Claim>) -> Result<Table> {
     let mut table = Table::new([
         "timer",
         "workers",
@@ -133,16 +149,24 @@ fn arm_and_drop(rounds: &Rounds) -> Result<Table> {
             let [ours, tokio] = series else {
                 unreachable!("two runtimes")
             };
+            let timer = format!(
+                "{}, {}",
+                if boxed { "boxed" } else { "unboxed" },
+                if earlier {
+                    "another is earlier"
+                } else {
+                    "the earliest"
+                }
+            );
+            if boxed && (workers, threads) == (1, 1) {
+                // Where it is the earliest, tokio wakes its driver for it.
+                let most = if earlier { 0.8 } else { 0.4 };
+                let work = format!("a timer armed and dropped: {timer}");
+                let (own, tokios) = (ours.median(0), tokio.median(0));
+                claims.push(ratio(work, own, tokios, ours.ratio(0, tokio), most));
+            }
             table.row(vec![
-                format!(
-                    "{}, {}",
-                    if boxed { "boxed" } else { "unboxed" },
-                    if earlier {
-                        "another is earlier"
-                    } else {
-                        "the earliest"
-                    }
-                ),
+                timer,
                 match (workers, threads) {
                     (1, 2) => "1 each".to_owned(),
                     _ => workers.to_string(),
@@ -161,7 +185,7 @@ fn arm_and_drop(rounds: &Rounds) -> Result<Table> {
     Ok(table)
 }
 
-fn limited_reads(rounds: &Rounds) -> Result<Table> {
+fn limited_reads(rounds: &Rounds, claims: &mut Vec<Claim>) -> Result<Table> {
     let mut table = Table::new(["", "ours", "tokio", "÷ tokio"]);
     let seconds = if rounds.quick { 0.5 } else { 1.5 };
     let (ours, tokio) = rounds.compare(Case::LimitedReads { seconds })?;
@@ -173,6 +197,10 @@ fn limited_reads(rounds: &Rounds) -> Result<Table> {
     ];
     for (name, own, tokios) in lines {
         let (own, tokios) = (ours.median(own), tokio.median(tokios));
+        if let Some(limit) = name.strip_prefix("+ ") {
+            let work = format!("{limit} of a read that has to wait: what it adds");
+            claims.push(ratio(work, own, tokios, own / tokios, 0.4));
+        }
         table.row(vec![
             name.to_owned(),
             format!("{own:.1}"),
@@ -193,4 +221,16 @@ fn put_off(rounds: &Rounds) -> Result<Table> {
         format!("{:.3}", ours.ratio(0, &tokio)),
     ]);
     Ok(table)
+}
+
+/// Ours is to take at most so many times the nanoseconds of tokio's.
+fn ratio(work: String, ours: f64, tokio: f64, ratio: f64, most: f64) -> Claim {
+    Claim {
+        work,
+        ours: format!("{ours:.1} ns"),
+        peer: format!("tokio {tokio:.1} ns"),
+        figure: Some(ratio),
+        bound: Bound::AtMost(most),
+        excuse: String::new(),
+    }
 }

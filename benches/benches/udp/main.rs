@@ -18,7 +18,8 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use wakeful_benches::cli::{self, Result};
-use wakeful_benches::contender::{Contender, tokio_version};
+use wakeful_benches::contender::Contender;
+use wakeful_benches::results::Results;
 use wakeful_benches::sys;
 use wakeful_benches::throughput::Comparison;
 use wakeful_benches::udp::Plan;
@@ -37,10 +38,10 @@ fn run() -> Result<()> {
     let &[server_cpu, load_cpu, ..] = sys::allowed_cpus()?.as_slice() else {
         return Err("server and load generator need a CPU each, and only one is allowed".into());
     };
-    println!(
-        "tokio {}; one worker, server on CPU {server_cpu}, load on CPU {load_cpu}",
-        tokio_version()
-    );
+    let results = Results::new("udp", options.quick)?;
+    results.text(format!(
+        "one worker, server on CPU {server_cpu}, load on CPU {load_cpu}"
+    ));
     for section in &options.sections {
         let plan = section.plan(&options);
         let comparison = Comparison {
@@ -56,11 +57,13 @@ fn run() -> Result<()> {
             references: &[Contender::TokioCurrent, Contender::Floor],
             rounds: options.rounds,
             load_is_alone: true,
+            bound: None,
+            results: &results,
         };
         let program = Path::new(env!("CARGO_BIN_EXE_udp"));
         comparison.run(|server| plan.run(program, server, server_cpu, load_cpu))?;
     }
-    Ok(())
+    results.write()
 }
 
 impl Section {

@@ -7,6 +7,7 @@ use wakeful_benches::udp::{SIZE_MAX, SIZE_MIN};
 /// What the command line asks for.
 pub(crate) struct Options {
     pub(crate) sections: Vec<Section>,
+    pub(crate) quick: bool,
     pub(crate) rounds: usize,
     pub(crate) seconds: f64,
     pub(crate) size: usize,
@@ -22,9 +23,10 @@ pub(crate) enum Section {
 impl Options {
     /// Reads the command line. `None`: it asks for help.
     pub(crate) fn parse() -> Result<Option<Self>> {
-        let (mut quick, mut rounds, mut seconds) = (false, None, None);
+        let (mut rounds, mut seconds) = (None, None);
         let mut options = Self {
             sections: Vec::new(),
+            quick: false,
             rounds: 0,
             seconds: 0.0,
             size: 64,
@@ -34,7 +36,7 @@ impl Options {
             match argument {
                 Long("peers") => options.sections.push(Section::Peers),
                 Long("segments") => options.sections.push(Section::Segments),
-                Long("quick") => quick = true,
+                Long("quick") => options.quick = true,
                 Long("rounds") => rounds = Some(cli::number(&mut parser, "--rounds", 1..=1000)?),
                 Long("seconds") => {
                     seconds = Some(cli::number(&mut parser, "--seconds", 0.1..=60.0)?);
@@ -52,8 +54,8 @@ impl Options {
                 }
             }
         }
-        options.rounds = rounds.unwrap_or(if quick { 5 } else { 15 });
-        options.seconds = seconds.unwrap_or(if quick { 0.25 } else { 0.6 });
+        options.rounds = rounds.unwrap_or(if options.quick { 5 } else { 15 });
+        options.seconds = seconds.unwrap_or(if options.quick { 0.25 } else { 0.6 });
         if options.sections.is_empty() {
             options.sections = vec![Section::Peers, Section::Segments];
         }

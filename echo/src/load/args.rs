@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use wakeful::BusyPoll;
 
 use crate::peer::Peer;
 use crate::units;
@@ -42,6 +43,10 @@ pub(crate) struct LoadArgs {
     /// Number of threads
     #[arg(short, long, value_name = "N", default_value_t = 1, value_parser = number(1024))]
     pub(super) workers: u64,
+
+    /// Whether the threads look for answers for a while before they sleep: `off`, `always`, or for at most so many microseconds
+    #[arg(long, value_name = "MICROSECONDS", default_value = "50", value_parser = units::parse_busy_poll)]
+    pub(super) busy_poll: BusyPoll,
 
     /// How long a connection waits for the server, to accept it or to answer
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = units::parse_time)]

@@ -52,7 +52,10 @@ pub(crate) fn load(args: LoadArgs) -> io::Result<ExitCode> {
     let (json, svg) = (create(args.json.as_deref())?, create(args.svg.as_deref())?);
     make_room(args.connections)?;
     let workers = args.workers.min(args.connections) as usize;
-    let runtime = Builder::new().workers(workers).build()?;
+    let runtime = Builder::new()
+        .workers(workers)
+        .busy_poll(args.busy_poll)
+        .build()?;
     let args = Arc::new(args);
     let (report, is_interrupted) = runtime.block_on(measure(runtime.handle(), &args))?;
     drop(runtime);

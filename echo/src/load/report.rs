@@ -182,10 +182,11 @@ impl fmt::Display for Report {
         }
         writeln!(f)?;
         if unsent > 0 {
-            let unsent = units::count(unsent);
+            let verb = if unsent == 1 { "was" } else { "were" };
             writeln!(
                 f,
-                "              {unsent} more were due and could not be sent in time"
+                "              {} more {verb} due and could not be sent in time",
+                units::count(unsent)
             )?;
         }
         writeln!(

@@ -54,13 +54,16 @@ fn drive<F: Future>(home: &Arc<Home>, core: Core, main: &mut Main<'_, F>) -> Opt
     let _exact_waits = ExactWaits::begin();
     let _leave = LeaveCore(worker);
     main.waker.set_driving(true);
+    // At hand: they are asked between any two tasks.
+    let waker = main.waker.clone();
+    let (shared, waker) = (&*home.shared, &*waker);
     let output = worker.run(|| {
-        if main.waker.take_wake()
+        if waker.take_wake()
             && let Poll::Ready(output) = worker.poll_main(|| main.poll())
         {
             return Some(Some(output));
         }
-        home.shared.is_closed().then_some(None)
+        shared.is_closed().then_some(None)
     });
     main.waker.set_driving(false);
     output

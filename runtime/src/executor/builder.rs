@@ -92,7 +92,8 @@ impl Builder {
         self
     }
 
-    /// How many I/O operations a task may do before others have their turn; 128 by default, at least 1.
+    /// How many I/O operations a task may do before others have their turn; 128 by default, at least 1. To copy 4 KiB
+    /// ([`io::copy`](crate::io::copy) and its kin) counts as one more.
     pub fn poll_budget(mut self, operations: u32) -> Self {
         self.poll_budget = operations;
         self

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::mem::{self, ManuallyDrop};
+use std::panic::Location;
 use std::ptr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use std::sync::Arc;
 use super::shared::{Home, Shared};
 use super::worker::Worker;
 use crate::reactor::{Place, Stand};
+use crate::task::JoinHandle;
 use crate::util::sync::thread_local;
 
 /// The thread's part in a runtime.
@@ -46,6 +48,20 @@ impl Context {
             Self::Worker(worker) => Some(worker),
             _ => None,
         }
+    }
+
+    /// Spawns a task onto this runtime.
+    pub(crate) fn spawn<F>(
+        &self,
+        future: F,
+        name: Option<Arc<str>>,
+        location: &'static Location<'static>,
+    ) -> JoinHandle<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        (self.home()).spawn_by(self.worker(), future, name, location)
     }
 
     /// Whether a future is being driven on this thread, so that blocking it would be a mistake.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::contention::Contention;
 use super::counters::Counters;
 use super::polling::{BusyPoll, Polling};
-use super::queue::{LocalQueue, Stealer};
+use super::queue::{CAPACITY, LocalQueue, Stealer};
 use super::shared::Remote;
 use super::watch::Siblings;
 use crate::reactor::EVENTS_MAX;
@@ -34,7 +34,7 @@ pub(crate) struct Core {
     polls: Cell<u32>,
     /// The number of polls at which to read the clock again.
     look_at_polls: Cell<u32>,
-    /// 1 while polls are slow, else [`POLLS_PER_LOOK`].
+    /// 1 while polls are slow, else up to [`POLLS_PER_LOOK`].
     look_every: Cell<u32>,
     visited_at: Cell<Duration>,
     /// A single worker leaves the other CPUs to the senders.
@@ -119,24 +119,40 @@ impl Core {
             .find_map(|victim| remotes[victim].stealer.steal_into(&self.queue))
     }
 
-    /// Counts a poll, and says whether reactor and injector have waited long enough: [`POLLS_MAX`] polls, or
-    /// [`VISIT_INTERVAL`]. The clock is read every few polls, and at each while they are slow.
+    /// Counts a poll, and says whether to look up from the tasks: every few polls, and after each while they are slow.
     #[inline]
-    pub(super) fn visit_is_due(&self) -> bool {
+    pub(super) fn look_is_due(&self) -> bool {
         let polls = self.polls.get() + 1;
         self.polls.set(polls);
-        polls >= self.look_at_polls.get() && self.interval_is_over(polls)
+        polls >= self.look_at_polls.get()
     }
 
-    fn interval_is_over(&self, polls: u32) -> bool {
-        if polls >= POLLS_MAX {
+    /// Whether reactor and injector have waited long enough for a visit: [`POLLS_MAX`] polls, or [`VISIT_INTERVAL`].
+    #[inline]
+    pub(super) fn interval_is_over(&self) -> bool {
+        self.interval_is_over_at(self.polls.get(), clock::now)
+    }
+
+    /// A task has yielded: whether a visit is due before it queues up again. What has happened while it ran then goes first.
+    ///
+    /// It looks at the clock where that is due, and where no other task waits: nobody pays for it then, and without a visit
+    /// none will come.
+    #[inline]
+    pub(super) fn visit_is_due_before_yield(&self) -> bool {
+        let polls = self.polls.get() + 1;
+        (polls >= self.look_at_polls.get() || self.queue.is_empty())
+            && self.queue.room() > CAPACITY / 2 // else others would be pushed out by those that came later
+            && self.interval_is_over_at(polls, clock::now)
+    }
+
+    #[cold]
+    fn interval_is_over_at(&self, polls: u32, now: impl FnOnce() -> Duration) -> bool {
+        if polls >= POLLS_MAX || now().saturating_sub(self.visited_at.get()) >= VISIT_INTERVAL {
             return true;
         }
-        let over = clock::now().saturating_sub(self.visited_at.get()) >= VISIT_INTERVAL;
-        self.look_every.set(if over { 1 } else { POLLS_PER_LOOK });
-        self.look_at_polls
-            .set((polls + self.look_every.get()).min(POLLS_MAX));
-        over
+        let next = polls + self.look_every.get();
+        self.look_at_polls.set(next.min(POLLS_MAX));
+        false
     }
 
     /// The worker stops polling, to visit or to sleep; says when.
@@ -144,12 +160,28 @@ impl Core {
         let now = clock::now();
         let polls = self.polls.replace(0);
         if polls > 0 {
-            let nanos = now.saturating_sub(self.visited_at.get()).as_nanos() as u64;
+            let passed = now.saturating_sub(self.visited_at.get());
+            let nanos = passed.as_nanos() as u64;
             counters.busy_nanos.add(nanos);
             self.poll_nanos
                 .set((self.poll_nanos.get() * 3 + nanos / u64::from(polls)) / 4);
+            self.note_stretch(polls, passed);
         }
         now
+    }
+
+    /// Settles how often the clock is read in the next stretch between two visits, after one of so many polls that took so long:
+    /// at each poll if they were slow, and else half as often as in this one.
+    ///
+    /// Not by the last poll alone: quick ones come first after a visit, and the slow ones that stay behind would all pass before
+    /// the next look. To look at each poll costs a hundredth of what a slow one takes.
+    #[inline]
+    fn note_stretch(&self, polls: u32, passed: Duration) {
+        let slow = passed >= VISIT_INTERVAL && passed >= polls * SLOW;
+        self.look_every.set(match slow {
+            true => 1,
+            false => (self.look_every.get() * 2).min(POLLS_PER_LOOK),
+        });
     }
 
     /// Whether the worker should give its CPU away before it sleeps; see `Worker::give_way`.
@@ -161,9 +193,14 @@ impl Core {
     /// A visit has been made; says when.
     pub(super) fn note_visit(&self) -> Duration {
         let now = clock::now();
+        self.note_visit_at(now);
+        now
+    }
+
+    #[inline]
+    fn note_visit_at(&self, now: Duration) {
         self.visited_at.set(now);
         self.look_at_polls.set(self.look_every.get());
-        now
     }
 
     /// When the last visit was made.
@@ -189,6 +226,9 @@ const POLLS_MAX: u32 = 61;
 /// … nor than this, as far as the polls let us look.
 const VISIT_INTERVAL: Duration = Duration::from_micros(200);
 
+/// Polls that take longer than this on average, with a slow one among them.
+const SLOW: Duration = Duration::from_micros(50);
+
 /// What it takes to wake a thread that sleeps, on a virtual machine.
 const WAKE_NANOS: u64 = 1_000_000;
 
@@ -197,3 +237,78 @@ const POLLS_PER_LOOK: u32 = 16;
 
 /// As many as let a request and its answer pass between two tasks.
 const NEXT_STREAK_MAX: u8 = 3;
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::iter;
+
+    use super::*;
+
+    const US: Duration = Duration::from_micros(1);
+
+    /// Has a core run polls that take so many microseconds, again and again, with a visit wherever one is due. Says of each of the
+    /// first hundred stretches after `stretches` how many polls it had, and how often the clock was read in it.
+    fn visits(polls_us: &[u32], stretches: usize) -> Vec<(u32, u32)> {
+        let core = Core::new(0, 1, 0, BusyPoll::Off);
+        let mut now = Duration::from_secs(9);
+        core.note_visit_at(now);
+        let (mut polls, mut looks) = (0, 0);
+        let stretch = polls_us.iter().cycle().filter_map(|&poll_us| {
+            now += poll_us * US;
+            polls += 1;
+            let is_due = core.look_is_due()
+                && core.interval_is_over_at(core.polls.get(), || {
+                    looks += 1;
+                    now
+                });
+            is_due.then(|| {
+                core.note_stretch(polls, now - core.visited_at());
+                core.polls.set(0);
+                core.note_visit_at(now);
+                (std::mem::take(&mut polls), std::mem::take(&mut looks))
+            })
+        });
+        let hundred = stretch.skip(stretches).take(100);
+        hundred.collect()
+    }
+
+    #[test]
+    fn quick_polls_cost_few_looks_at_the_clock() {
+        assert!(visits(&[1], 5).iter().all(|&stretch| stretch == (61, 3)));
+        assert!(visits(&[10], 5).iter().all(|&stretch| stretch == (32, 2)));
+    }
+
+    #[test]
+    fn slow_polls_are_each_followed_by_a_visit() {
+        assert!(visits(&[1_000], 1).iter().all(|&stretch| stretch == (1, 1)));
+        assert!(visits(&[250], 1).iter().all(|&stretch| stretch == (1, 1)));
+    }
+
+    #[test]
+    fn a_slow_poll_is_followed_by_one_more_at_most_whatever_goes_between_them() {
+        for quick_count in 0..60 {
+            let quick = iter::repeat_n(5, quick_count);
+            let polls: Vec<_> = iter::once(1_000).chain(quick).collect();
+            for (polls, _) in visits(&polls, 2) {
+                assert!(
+                    polls <= 2 * (quick_count as u32 + 1),
+                    "{quick_count}: {polls}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn looks_become_rare_again_when_the_slow_polls_are_over() {
+        let mut polls = vec![1_000];
+        polls.extend([1; 600]);
+        let stretches = visits(&polls, 0);
+        let after_slow = stretches.iter().skip_while(|stretch| stretch.0 > 17);
+        let looks: Vec<_> = after_slow.map(|stretch| stretch.1).take(6).collect();
+        assert!(
+            looks.is_sorted_by(|before, after| before >= after || *before < 3),
+            "{looks:?}"
+        );
+        assert_eq!(looks.last(), Some(&3), "{looks:?}");
+    }
+}

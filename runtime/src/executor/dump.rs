@@ -9,6 +9,9 @@
 //! 3. Look at each task: does it run, is it queued, or does it wait? One that waited before step 2 too, and has not been polled
 //!    since, waits for what was found. If others have begun to wait meanwhile, step 2 is repeated, [`ROUNDS_MAX`] times in all.
 //!
+//! The timer of a socket's deadline or idle timeout wakes no task but who waits at the socket, and may go off too soon. So such a
+//! moment is found at the source too, whose [`Limit`](crate::reactor::Limit) is asked for what holds at present.
+//!
 //! Each lock is held for [`STEP`] entries at a time, so that no worker waits long for one. What a task waits for through a waker that is not
 //! its own (that of a `FuturesUnordered`, say), and whatever is not this runtime's (a channel, a lock, another task), is not known.
 //!
@@ -68,7 +71,8 @@ pub enum Wait {
     Readable(RawFd),
     /// Room for data on this descriptor, or that it is connected.
     Writable(RawFd),
-    /// A moment that is so far away; zero if it has come. [`Duration::MAX`] is never.
+    /// A moment that is so far away; zero if it has come. [`Duration::MAX`] is never. Beside a descriptor it may be the end that a
+    /// deadline or an idle timeout of the socket sets to the wait.
     Timer(Duration),
 }
 
@@ -106,11 +110,15 @@ impl Shared {
         let mut waits = Vec::new();
         let now = self.clock.now();
         for reactor in self.reactors.iter() {
-            reactor.visit_waiters(STEP, |fd, direction, waker| {
-                waits.extend(task::address_of(waker).map(|task| match direction {
+            reactor.visit_waiters(STEP, |fd, direction, until, waker| {
+                let Some(task) = task::address_of(waker) else {
+                    return;
+                };
+                waits.push(match direction {
                     Direction::Read => (task, Wait::Readable(fd)),
                     Direction::Write => (task, Wait::Writable(fd)),
-                }));
+                });
+                waits.extend(until.map(|at| (task, Wait::Timer(at.saturating_sub(now)))));
             });
         }
         for remote in &self.remotes {

@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 
 use super::counters::SAMPLE_EVERY;
 use crate::sys::clock;
+use crate::sys::lock::Mutex;
 use crate::task::Runnable;
-use crate::util::sync::Mutex;
 use crate::util::sync::atomic::{
     AtomicUsize,
     Ordering::{Acquire, Release},
@@ -25,6 +25,22 @@ struct Queue {
     /// How many were pushed; comes round.
     pushed_count: u32,
     closed: bool,
+}
+
+impl Queue {
+    /// Counts the tasks from `first` on, which have just been pushed, and marks some of them to be timed.
+    fn mark_samples(&mut self, first: usize) {
+        let until_next = self.pushed_count.wrapping_neg() % SAMPLE_EVERY; // a power of two, so coming round is no matter
+        let next = first + until_next as usize;
+        if next < self.tasks.len() {
+            let now = clock::now();
+            for task in self.tasks.range(next..).step_by(SAMPLE_EVERY as usize) {
+                task.header().mark_queued(now);
+            }
+        }
+        let count = (self.tasks.len() - first) as u32;
+        self.pushed_count = self.pushed_count.wrapping_add(count);
+    }
 }
 
 impl Injector {
@@ -49,14 +65,9 @@ impl Injector {
         let mut tasks = tasks.into_iter();
         let mut queue = self.queue.lock();
         if !queue.closed {
-            let mut count = queue.pushed_count;
-            queue.tasks.extend(tasks.by_ref().inspect(|task| {
-                if count.is_multiple_of(SAMPLE_EVERY) {
-                    task.header().mark_queued(clock::now());
-                }
-                count = count.wrapping_add(1);
-            }));
-            queue.pushed_count = count;
+            let waited = queue.tasks.len();
+            queue.tasks.extend(tasks.by_ref());
+            queue.mark_samples(waited);
             self.len.store(queue.tasks.len(), Release);
         }
         drop(queue);

@@ -8,7 +8,7 @@
 //! sleeps in `thread::park`). [`Inbox::seat`] says which. Both sides go through the lock of the inbox: the thread first
 //! changes the seat and then empties the inbox, the sender first fills the inbox and then reads the seat.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock, Weak};
 
@@ -16,7 +16,7 @@ use super::context;
 use super::counters::Sampler;
 use super::registry::Registry;
 use super::shared::Shared;
-use crate::task::{RegistryKey, Runnable, Schedule, TaskRef};
+use crate::task::{Ended, Runnable, Schedule, TaskRef};
 use crate::util::sync::Mutex;
 use crate::util::sync::atomic::{
     AtomicBool, AtomicUsize,
@@ -28,6 +28,8 @@ use crate::util::sync::thread::{self, Thread};
 #[derive(Debug)]
 pub(crate) struct LocalTasks {
     queue: RefCell<VecDeque<Runnable>>,
+    /// Whether there is something in it: asked before each poll of the thread, of whatever task.
+    queued: Cell<bool>,
     sampler: Sampler,
     /// Shared, so that the report of a shutdown can tell of a thread that is stuck; changed by this thread only.
     live: Arc<Registry>,
@@ -42,6 +44,7 @@ impl LocalTasks {
         shared.locals.lock().push(live.clone());
         Self {
             queue: RefCell::default(),
+            queued: Cell::new(false),
             sampler: Sampler::default(),
             live,
             inbox: Arc::new(Inbox {
@@ -72,6 +75,7 @@ impl LocalTasks {
     pub(crate) fn push(&self, runnable: Runnable) {
         self.sampler.note(&runnable);
         self.queue.borrow_mut().push_back(runnable);
+        self.queued.set(true);
     }
 
     /// The next task, those of the inbox after those that were here before.
@@ -80,13 +84,16 @@ impl LocalTasks {
         if self.inbox.filled.load(Relaxed) {
             self.empty_inbox();
         }
-        self.queue.borrow_mut().pop_front()
+        let mut queue = self.queue.borrow_mut();
+        let first = queue.pop_front();
+        self.queued.set(!queue.is_empty());
+        first
     }
 
     /// Whether there is something to run.
     #[inline]
     pub(crate) fn has_tasks(&self) -> bool {
-        self.inbox.filled.load(Relaxed) || !self.queue.borrow().is_empty()
+        self.queued.get() || self.inbox.filled.load(Relaxed)
     }
 
     /// Whether the thread has no local task.
@@ -95,8 +102,8 @@ impl LocalTasks {
     }
 
     /// Lets go of a task that has completed.
-    pub(crate) fn remove(&self, key: RegistryKey) {
-        self.live.remove(key);
+    pub(crate) fn remove(&self, ended: Ended) {
+        self.live.remove(ended);
     }
 
     /// The thread holds another core now, or none. Returns with the inbox emptied.
@@ -114,7 +121,9 @@ impl LocalTasks {
         };
         drop(mail); // what they stand for ends below
         self.live.close();
-        drop(self.queue.take());
+        let left = self.queue.take();
+        self.queued.set(false);
+        drop(left);
         let ended = self.live.ended_count();
         self.uncount(ended);
         if let Some(shared) = self.inbox.shared.upgrade() {
@@ -137,7 +146,9 @@ impl LocalTasks {
             self.inbox.filled.store(false, Relaxed); // under the lock, as every change of it
             std::mem::take(&mut mail.runnables)
         };
-        self.queue.borrow_mut().extend(runnables);
+        let mut queue = self.queue.borrow_mut();
+        queue.extend(runnables);
+        self.queued.set(!queue.is_empty());
     }
 }
 
@@ -213,5 +224,5 @@ impl Schedule for Pinned {
 /// In [`Inbox::seat`]: the thread holds no core.
 const NO_CORE: usize = usize::MAX;
 
-/// In a [`RegistryKey`]: the task is registered with a thread.
+/// In a [`RegistryKey`](crate::task::RegistryKey): the task is registered with a thread.
 pub(crate) const LOCAL: u32 = u32::MAX;

@@ -16,8 +16,9 @@
 //! * A wake on a worker goes to its own ring, so the worker that turned the reactor runs what it woke, and the connection
 //!   stays where it is warm. A wake from elsewhere goes to the [`injector`].
 //! * Between tasks, every 61 polls at the latest, and after 200 µs where it looks at the clock by then, a worker visits its reactor
-//!   and the injector. It looks at the clock every 16 polls, and at each while they are slow: a slow one among quick ones may be
-//!   followed by some more before it looks. It takes no more events than its ring has room for, but at least 8.
+//!   and the injector. It looks at the clock every 16 polls, and at each since the last stretch between two visits was slow; a task
+//!   that yields after a slow poll goes behind what the visit brings. With the clock it looks at the injector. It takes no more events
+//!   than its ring has room for, but at least 8, and leaves half of the room to what was injected.
 //! * A worker with nothing to do steals, and then sleeps in its own reactor. How it does that without missing work is in
 //!   [`idle`].
 //! * A worker with more work than it can do before a sibling is awake wakes one. What it misjudges, because a task takes
@@ -27,12 +28,13 @@
 //!
 //! # No event waits behind a busy worker
 //!
-//! A reactor per worker means that a task which computes for 50 ms would keep not only its thread but the connections of a core. Three
+//! A reactor per worker means that a task which computes for 50 ms would keep not only its thread but the connections of a core. Four
 //! parties see to it that it does not:
 //!
 //! | who | when | does |
 //! |---|---|---|
 //! | a sibling that turns its own reactor | a worker's tick has stood still for 250 µs or more | turns that worker's reactor, fires its timers, and runs what that wakes |
+//! | a sibling that sleeps on guard: one, while anybody is awake | the same for 100 µs, later a millisecond | the same |
 //! | the watch, a thread | the same, seen every 1 to 10 ms; rests when all is quiet | the same, and has others take what the worker had queued; tells of stalls |
 //! | the task itself | it says that it blocks: [`block_in_place`] | gives the core to a stand-in at once |
 //!
@@ -40,7 +42,8 @@
 //! tasks as anybody does, so they land where they may run: `Send` ones in the helper's ring or in the injector, others in the
 //! inbox of their thread, where they wait. When the worker comes back it finds its reactor with fewer events and its queue
 //! shorter, which is what it finds after any poll. The protocols are in [`watch`], [`idle`] and [`in_place`], the models in
-//! `models.rs`.
+//! `models.rs`: a sibling's turn and the watch's help beside a worker that parks or comes back, the watch that goes to rest beside one
+//! that wakes, and a core that changes hands. What is local to the stuck thread waits with it, and nothing else does.
 //!
 //! # What can be looked into
 //!
@@ -57,19 +60,26 @@
 //!
 //! # Rejected
 //!
-//! * *One epoll instance for all workers*, with its lock and its one waiting thread; see [`crate::reactor`].
+//! * *One epoll instance for all workers.* If one thread waits in it, the hang returns in another form: whoever has the reactor and
+//!   is stuck keeps the events of all, and every message of the others crosses threads. If all wait in it, an event may go
+//!   to any of them, so a registration must be one-shot or a task may be woken twice, and each wait is a system call
+//!   (`epoll_ctl`, some 300 ns, where an echo takes 6 µs); `EPOLLEXCLUSIVE` is of no help, since it chooses among instances and not
+//!   among those who wait in one. And no connection stays where it is warm. See also [`crate::reactor`].
 //! * *Spreading fresh tasks over the workers.* Connections would be spread, but every `spawn` of a short task would pay a
 //!   queue hop and a notification. Placing the **sources** does the same for connections and costs `spawn` nothing
 //!   (`Reactors::choose`); sources of which the task keeps running elsewhere move there.
 //! * *Waking a sibling for every second task in the ring.* Waking a thread costs as much as four echoes; with 64 connections on
 //!   two workers, throughput was 0.88 times tokio's with it and 0.99 times without.
-//! * *A parked worker on watch*, who sleeps in its own reactor with a time limit while the others are busy. It is the one that
-//!   the next piece of work wakes, and then nobody watches; a limit of a millisecond makes an idle process wake a thousand times
-//!   a second, and a thread of its own rests.
+//! * *A parked worker on watch in place of the thread*, who sleeps in its own reactor with a time limit while others are busy. It is
+//!   the one that the next piece of work wakes, and then nobody watches; and who fell asleep while all were well sees nothing. So
+//!   there are both: the guard sees most stalls, and sooner, and a thread of its own sees the rest.
 //! * *Sweeping every sibling at each visit.* A system call for each sibling that is well: with eight workers that is seven for
-//!   every one that brings something, and connections leave the worker where they are warm.
+//!   every one that brings something, 1 µs or more every 200 µs of each worker, and connections leave the worker where they are
+//!   warm. To look at a tick is a load, and only those are asked whose tick stands still.
 //! * *Nested epoll descriptors*, so that a sleeping worker hears of the events of all. Each event then wakes whoever sleeps, also
-//!   when its owner is about to take it, and the kernel walks two wait queues for each.
+//!   when its owner is about to take it: measured with eight threads that sleep, each in an instance that holds the eight of the
+//!   sockets, eight switches to a woken thread for each event, where there is one with an instance each. And whoever hears of an
+//!   event needs a second `epoll_wait` to take it, some 700 ns.
 //! * *A main future behind a condition variable.* It is usually the accept loop, and every connection would cross threads.
 
 mod block_on;
@@ -108,7 +118,7 @@ pub(crate) mod models;
 
 use std::panic::Location;
 
-pub(crate) use self::budget::poll_proceed;
+pub(crate) use self::budget::{poll_proceed, spend_on_copied};
 pub use self::builder::Builder;
 pub(crate) use self::clock::{now, now_before};
 pub(crate) use self::context::place;
@@ -176,9 +186,7 @@ where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
-    context::expect_current("`spawn`")
-        .home()
-        .spawn(future, None, Location::caller())
+    context::expect_current("`spawn`").spawn(future, None, Location::caller())
 }
 
 /// Spawns a task with a name, which shows wherever the task is printed. Otherwise like [`spawn`].
@@ -204,9 +212,7 @@ where
     F::Output: Send + 'static,
 {
     let context = context::expect_current("`spawn_named`");
-    context
-        .home()
-        .spawn(future, Some(name.into()), Location::caller())
+    context.spawn(future, Some(name.into()), Location::caller())
 }
 
 /// Spawns a task that stays on this thread, so its future need not be `Send`.

@@ -6,6 +6,7 @@
 //! | [`Injector`] | what was pushed is popped or released; a length of zero that was seen in vain is not believed for ever |
 //! | [`Watch`] | it rests only while everybody sleeps, and is woken by the first who does not |
 //! | [`Parker`], [`Idle`] | work is never left beside a worker that sleeps, and there is one searching token |
+//! | [`help`], and a sibling's turn | nothing of a worker is left behind that parks or comes back meanwhile |
 //! | [`LocalTasks`] | a local task that is woken from elsewhere finds its thread, wherever that sits |
 //! | [`MainWaker`] | so does a wake of the main future |
 //! | [`Timer`] | a timer is woken for once or taken back, and never slept past |
@@ -17,6 +18,7 @@
 //! sleep is modelled by a [`Bell`], or by what its parker says when all others are done.
 
 use std::future::poll_fn;
+use std::os::fd::AsFd;
 use std::panic::Location;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -32,7 +34,7 @@ use super::block_on::MainWaker;
 use super::builder::Threads;
 use super::clock::Clock;
 use super::context::{self, Context as Place, Entered};
-use super::core::Core;
+use super::core::{Core, Harvest};
 use super::idle::{Idle, Parker};
 use super::in_place::Lease;
 use super::injector::Injector;
@@ -43,12 +45,13 @@ use super::registry::Registry;
 use super::seat::{Claim, Seat};
 use super::shared::{Home, Remote, Settings, Shared};
 use super::timers::Timer;
-use super::watch::Watch;
+use super::watch::{Watch, help};
 use crate::blocking::Limits;
-use crate::reactor::Reactors;
+use crate::reactor::{EVENTS_MAX, Interest, Reactors, Registration};
 use crate::sys::clock::{self, Deadline};
+use crate::sys::eventfd::EventFd;
 use crate::task::{self, JoinHandle, Meta, Ran, Runnable, Schedule, TaskId, TaskRef};
-use crate::util::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use crate::util::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use crate::util::sync::atomic::{AtomicBool, AtomicUsize};
 use crate::util::sync::model;
 use crate::util::sync::thread::{Bell, park};
@@ -82,6 +85,24 @@ fn a_push_around_the_end_of_the_ring_overwrites_nothing_that_is_being_stolen() {
                 .push(tasks.spawn())
                 .unwrap_or_else(|refused| tasks.run(refused));
         }
+        tasks.run_queued(&queue);
+        thief.join().unwrap();
+        tasks.all_ran();
+    });
+}
+
+#[test]
+fn an_owner_that_takes_half_of_a_full_ring_and_a_thief_take_each_task_once() {
+    model(|| {
+        let (tasks, queue) = (Tasks::default(), LocalQueue::new(true));
+        tasks.push(&queue, 1);
+        tasks.run_queued(&queue);
+        tasks.push(&queue, CAPACITY); // full, and around the end
+        let thief = tasks.thief(&queue, Thief::steal);
+        for task in queue.take_older_half().into_iter().flatten() {
+            tasks.run(task);
+        }
+        tasks.push(&queue, 1); // either of them has made room
         tasks.run_queued(&queue);
         thief.join().unwrap();
         tasks.all_ran();
@@ -455,6 +476,88 @@ fn watch_rests(watch: &Arc<Watch>, parker: &Arc<Parker>) -> ThreadHandle<()> {
         watch.begin();
         watch.rest([&*parker].into_iter());
     })
+}
+
+// What others do for a worker that does not come.
+
+/// The sibling leaves it with the owner's thread, which is about to sleep or does so already.
+#[test]
+fn a_local_task_that_a_sibling_wakes_from_the_owners_reactor_is_run_by_an_owner_that_parks() {
+    model(|| {
+        let owner = Owner::new();
+        let _socket = owner.socket_with_data({
+            let inbox = owner.local.inbox().clone();
+            move |task| inbox.schedule(task)
+        });
+        let helping = owner.is_helped_by(|shared| {
+            let Harvest { events, woken } = &mut Harvest::new();
+            (shared.reactors.get(0)).turn_for_owner(events, EVENTS_MAX, woken);
+            wake_all(woken);
+        });
+        owner.works_beside([helping]);
+    });
+}
+
+/// What would end the owner's sleep is in the reactor, and the sibling takes it out.
+#[test]
+fn an_owner_that_parks_is_woken_for_its_mail_although_a_sibling_turns_its_reactor() {
+    model(|| {
+        let owner = Owner::new();
+        let helping = owner.is_helped_by(|shared| {
+            let Harvest { events, woken } = &mut Harvest::new();
+            (shared.reactors.get(0)).turn_for_owner(events, EVENTS_MAX, woken);
+        });
+        let sending = thread::spawn({
+            let (inbox, task) = (owner.local.inbox().clone(), owner.tasks.spawn());
+            move || inbox.schedule(task)
+        });
+        owner.works_beside([helping, sending]);
+    });
+}
+
+/// The watch has found it stuck; it runs what it was to run next itself, or finds it gone.
+#[test]
+fn a_stuck_worker_that_comes_back_as_it_is_helped_leaves_nothing_that_was_to_run_next() {
+    model(|| {
+        let owner = Owner::new();
+        (owner.core.queue.set_next(owner.tasks.spawn())).expect("the place is free");
+        let helping = owner.is_helped_by(|shared| help(shared, 0, &mut Harvest::new()));
+        owner.works_beside([helping]);
+    });
+}
+
+/// Whoever turns the reactor has the task queued where both look.
+#[test]
+fn a_stuck_worker_that_comes_back_as_it_is_helped_leaves_no_event_behind() {
+    model(|| {
+        let owner = Owner::new();
+        let _socket = owner.socket_with_data({
+            let shared = owner.shared.clone();
+            move |task| shared.inject([task])
+        });
+        let helping = owner.is_helped_by(|shared| help(shared, 0, &mut Harvest::new()));
+        owner.works_beside([helping]);
+    });
+}
+
+/// Nobody is notified of what a worker pushes onto its own ring, as long as it seems to be able to run that soon.
+#[test]
+fn a_sibling_that_parks_is_woken_for_what_a_stuck_worker_has_queued() {
+    model(|| {
+        let (shared, mut others) = runtime(2);
+        let stuck = shared.seat.claim_as_driver(|| ()).expect("core 0");
+        let owner = Owner::of(shared, others.pop().expect("core 1"));
+        let kept = Arc::new(std::sync::Mutex::new(None)); // what it holds is stolen at some time
+        let helping = owner.is_helped_by({
+            let (task, kept) = (owner.tasks.spawn(), kept.clone());
+            move |shared| {
+                stuck.queue.push(task).expect("there is room");
+                *kept.lock().unwrap() = Some(stuck);
+                help(shared, 0, &mut Harvest::new());
+            }
+        });
+        owner.works_beside([helping]);
+    });
 }
 
 // Local tasks and where their thread sits.
@@ -1286,6 +1389,11 @@ impl Tasks {
         })
     }
 
+    fn have_all_run(&self) -> bool {
+        let seen = self.seen();
+        seen.ran.len() == seen.spawned.len()
+    }
+
     fn all_ran(&self) {
         let seen = self.seen();
         assert_eq!(seen.ran.len(), seen.spawned.len(), "a task was lost");
@@ -1494,6 +1602,143 @@ impl Crew {
     }
 }
 
+/// A worker whose thread sleeps in its reactor: `Worker::run` in small.
+struct Owner {
+    shared: Arc<Shared>,
+    core: Core,
+    local: LocalTasks,
+    tasks: Tasks,
+    /// Changed before each look at the reactor, of which loom does not know that their order matters.
+    looks: Arc<AtomicUsize>,
+}
+
+impl Owner {
+    /// Of two workers, of which the other does not exist.
+    fn new() -> Self {
+        let shared = runtime(2).0;
+        let core = shared.seat.claim_as_driver(|| ()).expect("core 0");
+        Self::of(shared, core)
+    }
+
+    fn of(shared: Arc<Shared>, core: Core) -> Self {
+        let local = LocalTasks::new(&shared);
+        local.move_to(Some(core.index()));
+        Self {
+            shared,
+            core,
+            local,
+            tasks: Tasks::default(),
+            looks: Arc::default(),
+        }
+    }
+
+    /// A descriptor in its reactor that has become readable, for which a task waits. Its wake calls `queue`.
+    fn socket_with_data(
+        &self,
+        queue: impl Fn(Runnable) + Send + Sync + 'static,
+    ) -> (Registration, EventFd) {
+        let (fd, registration) = (
+            EventFd::new().expect("a descriptor"),
+            Registration::waiting(),
+        );
+        let waker = Waker::from(Arc::new(QueuedByWake {
+            task: Some(self.tasks.spawn()).into(),
+            queue,
+        }));
+        let _entered = context::enter(Place::Guest(home(&self.shared, 0)).into());
+        let mut cx = Context::from_waker(&waker);
+        let (borrowed, interest) = (fd.as_fd(), Interest::Readable);
+        let source = (registration.source_for(borrowed, interest, context::place))
+            .expect("a descriptor for epoll")
+            .expect("it is known to have to wait");
+        let polled = registration.wait(source, borrowed, interest, None, context::place, &mut cx);
+        assert!(polled.is_pending());
+        self.turn(); // there is room for writing, which nobody waits for
+        fd.notify();
+        (registration, fd)
+    }
+
+    fn is_helped_by(&self, helps: impl FnOnce(&Shared) + Send + 'static) -> ThreadHandle<()> {
+        let (shared, looks) = (self.shared.clone(), self.looks.clone());
+        thread::spawn(move || {
+            looks.fetch_add(1, AcqRel);
+            helps(&shared);
+        })
+    }
+
+    /// Runs tasks until each has been run, and would sleep for ever if one was left while the `others` are done.
+    fn works_beside<const N: usize>(self, others: [ThreadHandle<()>; N]) {
+        let (mut others, mut searching) = (Some(others), false);
+        while !self.tasks.have_all_run() {
+            match self.next_task() {
+                Some(task) => {
+                    if std::mem::take(&mut searching) {
+                        self.shared.idle.stop_searching();
+                    }
+                    self.tasks.run(task);
+                }
+                None => searching = self.park(searching, &mut others),
+            }
+        }
+        others.into_iter().for_each(join_all);
+        assert!(self.next_task().is_none());
+        self.tasks.all_ran();
+        self.local.close();
+    }
+
+    fn next_task(&self) -> Option<Runnable> {
+        let mut injected = None;
+        let own = || self.core.next_task().or_else(|| self.local.pop());
+        own()
+            .or_else(|| {
+                self.shared.injector.pop(1, |task| injected = Some(task));
+                injected
+            })
+            .or_else(|| self.core.steal(&self.shared.remotes))
+    }
+
+    /// As `Worker::park`.
+    fn park<const N: usize>(
+        &self,
+        searching: bool,
+        others: &mut Option<[ThreadHandle<()>; N]>,
+    ) -> bool {
+        let shared = &self.shared;
+        let worker = self.core.index();
+        let parker = &shared.remotes[worker].parker;
+        let has_work = || shared.has_work();
+        (shared.idle).sleep(worker, parker, searching, has_work, || {
+            if !self.turn() {
+                others.take().into_iter().for_each(join_all);
+                assert!(self.turn(), "asleep, and nothing ends that");
+            }
+        })
+    }
+
+    /// Whether there were events.
+    fn turn(&self) -> bool {
+        let Harvest { events, woken } = &mut *self.core.harvest.borrow_mut();
+        let reactor = self.shared.reactors.get(self.core.index());
+        self.looks.fetch_add(1, AcqRel);
+        reactor.turn(events, EVENTS_MAX, Some(Duration::ZERO), woken);
+        wake_all(woken);
+        !events.is_empty()
+    }
+}
+
+/// The waker of a task that is queued once.
+struct QueuedByWake<F> {
+    task: std::sync::Mutex<Option<Runnable>>,
+    queue: F,
+}
+
+impl<F: Fn(Runnable) + Send + Sync> Wake for QueuedByWake<F> {
+    fn wake(self: Arc<Self>) {
+        let task = self.task.lock().unwrap().take();
+        task.into_iter().for_each(&self.queue);
+    }
+}
+
 /// A runtime without threads: core 0 lies in its seat, the others are the caller's.
 fn runtime(workers_count: usize) -> (Arc<Shared>, Vec<Core>) {
     let mut cores: Vec<_> = (0..workers_count)
@@ -1581,7 +1826,9 @@ fn work_injected(shared: &Shared) {
 /// As `Worker::poll`.
 fn finish_poll(shared: &Shared, ran: Ran) {
     match ran {
-        Ran::Complete(key) => shared.remotes[key.core() as usize].registry.remove(key),
+        Ran::Complete(ended) => shared.remotes[ended.key().core() as usize]
+            .registry
+            .remove(ended),
         Ran::Idle => {}
         Ran::Again(_) => unreachable!("nobody wakes it"),
     }

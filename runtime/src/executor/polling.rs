@@ -15,7 +15,7 @@
 //!
 //! What others need comes first:
 //!
-//! * At each look the worker gives its CPU away (`sched_yield`). If it does not get it back soon, somebody computes there, and
+//! * Every 2 µs the worker gives its CPU away (`sched_yield`). If it does not get it back soon, somebody computes there, and
 //!   it does not poll for a while ([`super::contention`]).
 //! * At most as many workers poll as leave one CPU to everybody else ([`Pollers`]), though one may always.
 //! * On a machine with one CPU nobody polls, nor under a CPU quota (cgroup), where the time would be missing later.

@@ -31,6 +31,7 @@
     reason = "a slot holds a task as a raw pointer, because only that fits an atomic word"
 )]
 
+use std::array;
 use std::marker::PhantomData;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
@@ -118,6 +119,24 @@ impl LocalQueue {
                 Err(actual) => head = actual,
             }
         }
+    }
+
+    /// Takes the older half of the ring at once, oldest first, if it is full.
+    pub(crate) fn take_older_half(&self) -> Option<impl Iterator<Item = Runnable> + use<>> {
+        let ring = &*self.ring;
+        let head = ring.head.load(Relaxed); // only a guess: the exchange decides
+        if ring.tail.load(Relaxed) - head < CAPACITY as u64 {
+            return None; // a thief has been here
+        }
+        let older: [_; CAPACITY / 2] =
+            array::from_fn(|offset| ring.slot(head + offset as u64).load(Relaxed));
+        // Release: a later push that sees this head knows that the slots have been read.
+        ring.head
+            .compare_exchange(head, head + older.len() as u64, Release, Relaxed)
+            .ok()?;
+        // SAFETY: the slots from `head` on held tasks of `into_raw`, and the exchange took them for us alone.
+        let task = |slot| unsafe { Runnable::from_raw(NonNull::new_unchecked(slot)) };
+        Some(older.into_iter().map(task))
     }
 
     /// Puts a task in the next slot, unless it is taken.
@@ -227,7 +246,7 @@ impl Ring {
             head: CachePadded(AtomicU64::new(0)),
             tail: CachePadded(AtomicU64::new(0)),
             next: AtomicPtr::new(ptr::null_mut()),
-            slots: std::array::from_fn(|_| AtomicPtr::new(ptr::null_mut())),
+            slots: array::from_fn(|_| AtomicPtr::new(ptr::null_mut())),
         }
     }
 
@@ -246,6 +265,11 @@ impl Ring {
         let seen = self.next.load(Relaxed);
         if seen.is_null() {
             return None; // the common case, without a read-modify-write
+        }
+        if !self.has_thieves {
+            self.next.store(ptr::null_mut(), Relaxed); // nobody else takes from it
+            // SAFETY: the slot held a task of `into_raw`; `Stealer` takes nothing, so it is the owner's alone.
+            return Some(unsafe { Runnable::from_raw(NonNull::new_unchecked(seen)) });
         }
         // Not a swap: who comes too late writes nothing, so an empty slot stays untouched until its owner fills it.
         let task = self

@@ -1,9 +1,9 @@
 //! The live tasks of one core, or of one thread, so that a shutdown can end them all and name what it cannot.
 
 use super::observer::Observing;
-use crate::task::{RegistryKey, TaskInfo, TaskRef};
+use crate::sys::lock::Mutex;
+use crate::task::{Ended, RegistryKey, TaskInfo, TaskRef};
 use crate::util::slab::Slab;
-use crate::util::sync::Mutex;
 
 /// Tasks that have been spawned and have not completed.
 ///
@@ -66,8 +66,14 @@ impl Registry {
         Ok(())
     }
 
-    /// Lets go of a task that has completed.
-    pub(crate) fn remove(&self, key: RegistryKey) {
+    /// Lets go of a task that its run has completed, unless [`close`](Self::close) has.
+    #[inline]
+    pub(crate) fn remove(&self, ended: Ended) {
+        let removed = self.take_out(ended.key());
+        ended.release(removed); // may free the task; not under the lock
+    }
+
+    fn take_out(&self, key: RegistryKey) -> Option<TaskRef> {
         debug_assert_eq!(key.core(), self.core);
         let removed = {
             let mut tasks = self.tasks.lock();
@@ -78,7 +84,7 @@ impl Registry {
         if let (Some(observer), Some(task)) = (&self.observer, &removed) {
             observer.ended(&task.info());
         }
-        drop(removed); // may free the task; not under the lock
+        removed
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -101,7 +107,7 @@ impl Registry {
             from = index + 1;
             task.shutdown();
             if task.is_complete() {
-                self.remove(task.header().key());
+                drop(self.take_out(task.header().key()));
             }
         }
     }

@@ -19,7 +19,7 @@ use super::registry::Registry;
 use super::seat::Seat;
 use super::shutdown::Ending;
 use super::timers::Timers;
-use super::watch::Watch;
+use super::watch::{Guard, Watch};
 use super::worker::Worker;
 use crate::blocking::{Limits, Pool};
 use crate::reactor::Reactors;
@@ -41,6 +41,7 @@ pub(crate) struct Shared {
     pub(super) pollers: Pollers,
     /// Of no use to a single worker, except to tell of stalls: otherwise never begun.
     pub(super) watch: Watch,
+    pub(super) guard: Guard,
     pub(super) reactors: Arc<Reactors>,
     pub(super) seat: Seat,
     /// What timers go by.
@@ -87,6 +88,7 @@ impl Shared {
             idle: Idle::new(remotes.len()),
             pollers: Pollers::new(busy_poll),
             watch: Watch::default(),
+            guard: Guard::default(),
             reactors: Arc::new(reactors),
             seat,
             clock,
@@ -229,21 +231,35 @@ impl Home {
         let worker = worker.filter(|worker| Arc::ptr_eq(&worker.home().shared, &self.shared));
         // A task spawned on a worker is that worker's to register, whichever handle was used.
         let home = worker.map_or(self, |worker| worker.home());
+        home.spawn_by(worker, future, name, location)
+    }
+
+    /// The same on the thread of `worker`, whose home this is, or of none that runs tasks of this runtime.
+    pub(super) fn spawn_by<F>(
+        self: &Arc<Self>,
+        worker: Option<&Worker>,
+        future: F,
+        name: Option<Arc<str>>,
+        location: &'static Location<'static>,
+    ) -> JoinHandle<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
         let spawned_ms = worker.map_or_else(
             || self.shared.millis(sys::clock::now()),
             |worker| worker.now_ms(),
         );
-
         let (task, runnable, handle) = task::new(
             future,
-            home.clone(),
+            self.clone(),
             Meta {
                 name,
                 location,
                 spawned_ms,
             },
         );
-        match self.shared.remotes[home.core].registry.insert(task) {
+        match self.remote.registry.insert(task) {
             Ok(()) => match worker {
                 Some(worker) => worker.schedule_spawned(runnable),
                 None => self.shared.inject([runnable]),

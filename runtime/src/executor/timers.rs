@@ -56,8 +56,8 @@ use super::clock::Clock;
 use super::context;
 use super::shared::Home;
 use super::worker::Worker;
+use crate::sys::lock::Mutex;
 use crate::timer::{Tick, TimerKey, Wheel};
-use crate::util::sync::Mutex;
 use crate::util::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use crate::util::wake::wake_all;
 
@@ -144,11 +144,16 @@ impl Timers {
     /// Collects the wakers of the timers that are due. The caller calls them.
     #[inline]
     pub(crate) fn fire(&self, now: Duration, woken: &mut Vec<Waker>) {
-        let now = Tick::at_or_before(now);
-        // Relaxed: what is armed meanwhile by others notifies the worker, who then looks again.
-        if self.next.load(Relaxed) <= now.count() {
-            self.fire_due(now, woken);
+        if self.may_be_due(now) {
+            self.fire_due(Tick::at_or_before(now), woken);
         }
+    }
+
+    /// Whether there is a point in [`fire`](Self::fire).
+    #[inline]
+    pub(super) fn may_be_due(&self, now: Duration) -> bool {
+        // Relaxed: what is armed meanwhile by others notifies the worker, who then looks again.
+        self.next.load(Relaxed) <= Tick::at_or_before(now).count()
     }
 
     #[cold]

@@ -3,6 +3,8 @@
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use crate::task::run_again;
+
 /// Lets other tasks, and events, have their turn before the caller goes on.
 ///
 /// For a task that computes for long between two awaits: until it yields, its worker serves nobody else.
@@ -39,7 +41,7 @@ impl Future for YieldNow {
         if std::mem::replace(&mut self.yielded, true) {
             return Poll::Ready(());
         }
-        cx.waker().wake_by_ref(); // during its own poll: the task goes to the back of the queue
+        run_again(cx.waker()); // during its own poll: the task goes to the back of the queue
         Poll::Pending
     }
 }

@@ -20,14 +20,12 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use super::deadline::Deadlines;
-use super::idle::IdleLimit;
+use super::gate::Gate;
 use super::wait::Wait;
-use crate::executor::{place, poll_proceed};
+use crate::executor::poll_proceed;
 use crate::reactor::{Direction, Interest, Ready, Registration, WaitKey};
 use crate::sys::fd;
 use crate::time::Instant;
-use crate::util::sync::OnceLock;
 
 /// A descriptor of any kind that epoll can watch, made awaitable.
 ///
@@ -60,9 +58,7 @@ use crate::util::sync::OnceLock;
 /// ```
 pub struct AsyncFd<T: AsFd> {
     /// First: it leaves the reactor as it is dropped, and the descriptor must still be open then.
-    registration: Registration,
-    /// How long to wait; nothing until that is limited.
-    limits: OnceLock<Box<Limits>>,
+    gate: Gate,
     inner: T,
 }
 
@@ -115,8 +111,7 @@ impl<T: AsFd> AsyncFd<T> {
     /// For descriptors that are known to be in non-blocking mode.
     pub(crate) fn with_registration(inner: T, registration: Registration) -> Self {
         Self {
-            registration,
-            limits: OnceLock::new(),
+            gate: Gate::new(registration),
             inner,
         }
     }
@@ -291,23 +286,23 @@ impl<T: AsFd> AsyncFd<T> {
     /// # }
     /// ```
     pub fn set_read_deadline(&self, deadline: Option<Instant>) {
-        self.set_deadline(Direction::Read, deadline);
+        self.gate.set_deadline(Direction::Read, deadline);
     }
 
     /// Limits how long writes, and waits for writability, may wait; otherwise as
     /// [`set_read_deadline`](Self::set_read_deadline).
     pub fn set_write_deadline(&self, deadline: Option<Instant>) {
-        self.set_deadline(Direction::Write, deadline);
+        self.gate.set_deadline(Direction::Write, deadline);
     }
 
     /// What [`set_read_deadline`](Self::set_read_deadline) has set.
     pub fn read_deadline(&self) -> Option<Instant> {
-        self.deadline(Direction::Read)
+        self.gate.deadline(Direction::Read)
     }
 
     /// What [`set_write_deadline`](Self::set_write_deadline) has set.
     pub fn write_deadline(&self) -> Option<Instant> {
-        self.deadline(Direction::Write)
+        self.gate.deadline(Direction::Write)
     }
 
     /// Limits how long nothing may happen: an operation fails that has waited for so long without an event in its direction.
@@ -319,14 +314,12 @@ impl<T: AsFd> AsyncFd<T> {
     /// It fails with [`TimedOut`](io::ErrorKind::TimedOut), and nothing is lost. Deadlines hold beside it.
     /// [`read_closed`](Self::read_closed) and [`hung_up`](Self::hung_up) have no limit. Who waits now is not given one.
     pub fn set_idle_timeout(&self, limit: Option<Duration>) {
-        if limit.is_some() || self.limits.get().is_some() {
-            self.limits().idle.set(limit);
-        }
+        self.gate.set_idle_timeout(limit);
     }
 
     /// What [`set_idle_timeout`](Self::set_idle_timeout) has set.
     pub fn idle_timeout(&self) -> Option<Duration> {
-        self.limits.get()?.idle.get()
+        self.gate.idle_timeout()
     }
 
     /// [`read_with`](Self::read_with) for hand-written futures.
@@ -396,7 +389,7 @@ impl<T: AsFd> AsyncFd<T> {
         interest: Interest,
         op: impl FnOnce(&T) -> Try<R>,
     ) -> io::Result<R> {
-        self.attempt(interest, self.registration.observe(), op)
+        self.attempt(interest, self.gate.observe(), op)
     }
 
     /// Does the operation, and takes the readiness of which `ready` is a look away if that has been used up.
@@ -414,7 +407,7 @@ impl<T: AsFd> AsyncFd<T> {
         match result {
             Ok(done) => {
                 if short && !ready.is_exceptional() {
-                    self.registration.clear(ready, interest);
+                    self.gate.clear(ready, interest);
                 }
                 Ok(done)
             }
@@ -425,79 +418,24 @@ impl<T: AsFd> AsyncFd<T> {
     #[cold]
     fn note_failure(&self, interest: Interest, ready: Ready<'_>, error: io::Error) -> io::Error {
         if error.kind() == io::ErrorKind::WouldBlock {
-            self.registration.clear(ready, interest);
+            self.gate.clear(ready, interest);
         }
         error
     }
 
-    #[inline(always)]
+    #[inline]
     pub(super) fn poll_ready(
         &self,
         interest: Interest,
         key: Option<&mut Option<WaitKey>>,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<Ready<'_>>> {
-        match self
-            .registration
-            .poll_ready(self.as_fd(), interest, key, place, cx)
-        {
-            Poll::Ready(Ok(ready)) => Poll::Ready(Ok(ready)),
-            Poll::Ready(Err(error)) => Poll::Ready(Err(explain(error))),
-            Poll::Pending if self.limits.get().is_none() => Poll::Pending,
-            Poll::Pending => self.poll_limits(interest, cx),
-        }
-    }
-
-    /// The task has begun to wait: an error if that has taken too long already.
-    #[cold]
-    fn poll_limits(&self, interest: Interest, cx: &mut Context<'_>) -> Poll<io::Result<Ready<'_>>> {
-        let passed = match interest {
-            Interest::Readable => "the read deadline has passed",
-            Interest::Writable => "the write deadline has passed",
-            Interest::ReadClosed | Interest::HungUp => return Poll::Pending, // no operations
-        };
-        let (Some(limits), Some(source)) = (self.limits.get(), self.registration.source()) else {
-            return Poll::Pending;
-        };
-        let direction = interest.direction();
-        let what = match limits.deadlines.of(direction).poll_passed(source) {
-            Poll::Ready(()) => passed,
-            Poll::Pending => {
-                ready!(limits.idle.poll_passed(direction, source));
-                "nothing has happened for as long as the idle timeout allows"
-            }
-        };
-        ready!(poll_proceed(cx)); // who tries again and again must not keep his worker
-        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, what)))
-    }
-
-    fn set_deadline(&self, direction: Direction, deadline: Option<Instant>) {
-        if deadline.is_none() && self.limits.get().is_none() {
-            return;
-        }
-        let time = deadline.map(Instant::since_zero);
-        (self.limits().deadlines)
-            .of(direction)
-            .set(time, || self.registration.source_after());
-    }
-
-    fn deadline(&self, direction: Direction) -> Option<Instant> {
-        let limits = self.limits.get()?;
-        limits.deadlines.of(direction).get().map(Instant::at)
-    }
-
-    fn limits(&self) -> &Limits {
-        self.limits.get_or_init(|| {
-            Box::new(Limits {
-                deadlines: Deadlines::new(),
-                idle: IdleLimit::new(),
-            })
-        })
+        self.gate.poll_ready(self.as_fd(), interest, key, cx)
     }
 
     #[inline]
     pub(super) fn forget(&self, key: &WaitKey) {
-        self.registration.forget(key);
+        self.gate.forget(key);
     }
 }
 
@@ -518,15 +456,9 @@ impl<T: AsFd + fmt::Debug> fmt::Debug for AsyncFd<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AsyncFd")
             .field("inner", self.get_ref())
-            .field("readiness", &self.registration.readiness())
+            .field("readiness", &self.gate.readiness())
             .finish()
     }
-}
-
-/// How long operations on one descriptor may wait.
-struct Limits {
-    deadlines: Deadlines,
-    idle: IdleLimit,
 }
 
 /// What one try of an operation gave.
@@ -552,24 +484,9 @@ impl Try<usize> {
     /// The result of moving up to `room` bytes through a stream.
     #[inline]
     pub(crate) fn of_transfer(result: io::Result<usize>, room: usize) -> Self {
-        let short = result.as_ref().is_ok_and(|moved| (1..room).contains(moved));
+        // 0 is none: it comes round to the greatest.
+        let is_short = |moved: &usize| moved.wrapping_sub(1) < room.wrapping_sub(1);
+        let short = result.as_ref().is_ok_and(is_short);
         Self { result, short }
-    }
-}
-
-/// Says in words what epoll_ctl(2) refused.
-#[cold]
-fn explain(error: io::Error) -> io::Error {
-    match error.kind() {
-        io::ErrorKind::PermissionDenied => io::Error::new(
-            io::ErrorKind::Unsupported,
-            "epoll cannot wait for this kind of descriptor, such as a regular file or a directory: use blocking calls, on \
-             a thread that may block",
-        ),
-        io::ErrorKind::AlreadyExists => io::Error::new(
-            io::ErrorKind::AlreadyExists,
-            "the descriptor is waited for through another `AsyncFd` or socket already: share that one",
-        ),
-        _ => error,
     }
 }

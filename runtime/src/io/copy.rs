@@ -29,7 +29,7 @@ use std::task::{Context, Poll, ready};
 use futures_io::{AsyncRead, AsyncWrite};
 
 use super::with_scratch;
-use crate::executor::poll_proceed;
+use crate::executor::{poll_proceed, spend_on_copied};
 
 /// Copies what `reader` has, until its end, to `writer`, and flushes that. Returns how many bytes that were.
 ///
@@ -231,6 +231,7 @@ impl Transfer {
 
     /// Counts bytes that came by another way.
     pub(crate) fn add_copied(&mut self, count: usize) {
+        spend_on_copied(count);
         self.copied += count as u64;
     }
 
@@ -251,8 +252,9 @@ impl Transfer {
         mut writer: impl AsyncWrite + Unpin,
     ) -> Poll<io::Result<()>> {
         while self.is_copying() {
-            ready!(poll_proceed(cx));
             ready!(self.poll_round(cx, &mut reader, &mut writer))?;
+            // Afterwards: with a budget of one it would leave nothing for the round.
+            ready!(poll_proceed(cx));
         }
         self.poll_end(cx, writer)
     }

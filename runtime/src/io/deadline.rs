@@ -26,12 +26,12 @@
 //! that comes last may take back what the other has put off, without knowing that somebody is to be woken for it.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::{Poll, Wake, Waker};
 use std::time::Duration;
 
 use crate::executor::{self, Timer};
-use crate::reactor::{Direction, Source};
+use crate::reactor::{Direction, Limit, Source};
 use crate::util::sync::atomic::{
     AtomicU64,
     Ordering::{AcqRel, Acquire, Relaxed, Release},
@@ -144,7 +144,11 @@ impl Deadline {
                 let _ = timer.reset(at, executor::now()); // if it has fired, it is about to look at the moment
             }
             None => {
-                let _ = self.source.get_or_init(|| source.clone());
+                if self.source.get().is_none() {
+                    let _ = self.source.get_or_init(|| source.clone());
+                    let limit: Weak<Self> = Arc::downgrade(self);
+                    source.note_limit(self.direction, limit);
+                }
                 *timer = Timer::arm(at, executor::now(), &self.waker(), "a deadline");
             }
         }
@@ -189,6 +193,13 @@ impl Wake for Deadline {
         {
             self.wake_waiters(source);
         }
+    }
+}
+
+/// Asked by who looks what a task waits for.
+impl Limit for Deadline {
+    fn moment(&self) -> Option<Duration> {
+        self.get()
     }
 }
 

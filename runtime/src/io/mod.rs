@@ -15,6 +15,7 @@ mod async_fd;
 mod copy;
 mod deadline;
 mod duplex;
+mod gate;
 mod idle;
 mod pipes;
 mod wait;

@@ -50,15 +50,16 @@ use std::task::Waker;
 use std::time::Duration;
 
 use readiness::Readiness;
+pub(crate) use readiness::Snapshot;
 pub(crate) use registration::{Place, Ready, Registration, Stand};
 use slots::Slots;
 use source::Home;
-pub(crate) use source::{Direction, Interest, Source, WaitKey};
+pub(crate) use source::{Direction, Interest, Limit, Source, WaitKey};
 use token::Token;
 
 use crate::sys::epoll::{Epoll, EventBuffer, Events};
 use crate::sys::eventfd::EventFd;
-use crate::util::sync::Mutex;
+use crate::sys::lock::Mutex;
 use crate::util::wake::wake_all;
 
 /// The reactors of one runtime, one per worker.
@@ -220,12 +221,12 @@ impl Reactor {
         self.wake_up.notify();
     }
 
-    /// Shows who waits: the descriptor, the direction and the waker, which is not to be called. Takes the lock of the slots for
-    /// at most `step` of them at a time.
+    /// Shows who waits: the descriptor, the direction, until when at most, and the waker, which is not to be called. Takes the
+    /// lock of the slots for at most `step` of them at a time.
     pub(crate) fn visit_waiters(
         &self,
         step: usize,
-        mut show: impl FnMut(RawFd, Direction, &Waker),
+        mut show: impl FnMut(RawFd, Direction, Option<Duration>, &Waker),
     ) {
         let mut next = Some(0);
         while let Some(from) = next {

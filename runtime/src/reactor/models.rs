@@ -24,7 +24,7 @@ use loom::thread::{self, JoinHandle};
 use super::readiness::{Readiness, ReadinessWord};
 use super::source::{Interest, Source, WaitKey, Waited};
 use super::token::Token;
-use super::{EVENTS_MAX, Place, Reactors, Registration, Stand, set_turned_here};
+use super::{EVENTS_MAX, Place, Reactor, Reactors, Registration, Stand, set_turned_here};
 use crate::sys::epoll::EventBuffer;
 use crate::sys::eventfd::EventFd;
 use crate::util::sync::atomic::Ordering::Relaxed;
@@ -37,7 +37,7 @@ use crate::util::wake::wake_all;
 #[test]
 fn data_that_arrives_between_a_read_and_its_clear_stays_announced() {
     model(|| {
-        let pipe = Arc::new(Pipe::default());
+        let pipe = Pipe::announced_and_empty();
         let arriving = pipe.data_arrives_elsewhere();
         pipe.read_until_it_would_block();
         arriving.join().unwrap();
@@ -48,7 +48,7 @@ fn data_that_arrives_between_a_read_and_its_clear_stays_announced() {
 #[test]
 fn neither_of_two_arrivals_is_lost_on_a_reader_that_clears_twice() {
     model(|| {
-        let pipe = Arc::new(Pipe::default());
+        let pipe = Pipe::announced_and_empty();
         let arriving = [(); 2].map(|()| pipe.data_arrives_elsewhere());
         pipe.read_until_it_would_block();
         pipe.read_until_it_would_block();
@@ -196,7 +196,7 @@ fn a_sibling_that_turns_for_the_owner_leaves_it_its_wake_up() {
         let reactors = reactors(1);
         let notifying = thread::spawn({
             let reactors = reactors.clone();
-            move || reactors.get(0).wake_up()
+            move || in_any_order(&reactors, 0).wake_up()
         });
         turn_for_owner(&reactors, 0);
         notifying.join().unwrap();
@@ -474,6 +474,13 @@ struct Pipe {
 }
 
 impl Pipe {
+    /// It was read to the end, and is still thought readable: a clear has something to take away, or it would do nothing.
+    fn announced_and_empty() -> Arc<Self> {
+        let pipe = Self::default();
+        pipe.word.deliver(Readiness::READABLE);
+        Arc::new(pipe)
+    }
+
     fn data_arrives_elsewhere(self: &Arc<Self>) -> JoinHandle<()> {
         let pipe = self.clone();
         thread::spawn(move || {
@@ -524,7 +531,7 @@ impl Task {
         Self(Arc::default())
     }
 
-    /// What [`Registration::poll_ready`] does with a source that is registered.
+    /// What [`Registration::wait`] does with a source that is registered.
     fn wait(
         &self,
         source: &Source,
@@ -589,7 +596,7 @@ fn reactors(count: usize) -> Arc<Reactors> {
 
 fn turn(reactors: &Reactors, which: usize) {
     let (mut buffer, mut woken) = (EventBuffer::with_capacity(EVENTS_MAX), Vec::new());
-    let reactor = reactors.get(which);
+    let reactor = in_any_order(reactors, which);
     reactor.turn(&mut buffer, EVENTS_MAX, Some(Duration::ZERO), &mut woken);
     wake_all(&mut woken);
 }
@@ -597,9 +604,16 @@ fn turn(reactors: &Reactors, which: usize) {
 /// As a sibling of the worker whose reactor it is.
 fn turn_for_owner(reactors: &Reactors, which: usize) {
     let (mut buffer, mut woken) = (EventBuffer::with_capacity(EVENTS_MAX), Vec::new());
-    let reactor = reactors.get(which);
+    let reactor = in_any_order(reactors, which);
     reactor.turn_for_owner(&mut buffer, EVENTS_MAX, &mut woken);
     wake_all(&mut woken);
+}
+
+/// For what is done to the kernel's side of a reactor, which loom does not see: by this step it knows that the order matters.
+fn in_any_order(reactors: &Reactors, which: usize) -> &Reactor {
+    let reactor = reactors.get(which);
+    drop(reactor.slots.lock());
+    reactor
 }
 
 /// A descriptor with its registration.
@@ -627,14 +641,15 @@ impl Socket {
         let mut key = None;
         PLACE.set(Some((self.reactors.clone(), worker)));
         set_turned_here(Some(worker));
-        let polled = self.registration.poll_ready(
-            self.fd.as_fd(),
-            Interest::Readable,
-            Some(&mut key),
-            place,
-            &mut Context::from_waker(&waker),
-        );
-        (polled.map_ok(|_ready| ()), task)
+        let (fd, interest) = (self.fd.as_fd(), Interest::Readable);
+        let source = match self.registration.source_for(fd, interest, place) {
+            Ok(Some(source)) => source,
+            Ok(None) => unreachable!("it is known to have to wait"),
+            Err(error) => return (Poll::Ready(Err(error)), task),
+        };
+        let cx = &mut Context::from_waker(&waker);
+        let polled = (self.registration).wait(source, fd, interest, Some(&mut key), place, cx);
+        (polled.map_ok(|_seen| ()), task)
     }
 
     fn sources_counts(&self) -> Vec<u32> {

@@ -52,33 +52,44 @@ impl Registration {
         }
     }
 
-    /// Ready when `interest` is satisfied, as far as is known; the system call then made says for certain.
-    ///
-    /// A future passes a place for its key, and [`forget`](Self::forget)s it when it is dropped; a `poll_*` method passes
-    /// `None`. Registers first if need be, where `place` says; it is asked only then, and when a move is due.
+    /// Where to [wait](Self::wait) for the descriptor, which is registered first if need be, where `place` says. `None`
+    /// without a registration, if the descriptor is assumed to be ready.
     ///
     /// # Errors
     ///
-    /// When the descriptor cannot be registered, and when the runtime has shut down.
-    #[inline]
-    pub(crate) fn poll_ready(
+    /// When the descriptor cannot be registered.
+    pub(crate) fn source_for(
         &self,
+        fd: BorrowedFd<'_>,
+        interest: Interest,
+        place: fn() -> Option<Place>,
+    ) -> io::Result<Option<&Source>> {
+        match self.source.get() {
+            Some(source) => Ok(Some(source)),
+            None if self.assumes(interest) => Ok(None),
+            None => self.join(fd, place).map(Some),
+        }
+    }
+
+    /// Ready when `interest` is satisfied, as far as is known; the system call then made says for certain. `source` is the
+    /// descriptor's.
+    ///
+    /// A future passes a place for its key, and [`forget`](Self::forget)s it when it is dropped; a `poll_*` method passes
+    /// `None`. Moves to another reactor if that is due: `place` is asked only then.
+    ///
+    /// # Errors
+    ///
+    /// When the runtime has shut down.
+    #[inline]
+    pub(crate) fn wait(
+        &self,
+        source: &Source,
         fd: BorrowedFd<'_>,
         interest: Interest,
         key: Option<&mut Option<WaitKey>>,
         place: fn() -> Option<Place>,
         cx: &mut Context<'_>,
-    ) -> Poll<io::Result<Ready<'_>>> {
-        let source = match self.observe() {
-            Ready::Assumed if self.assumes(interest) => return Poll::Ready(Ok(Ready::Assumed)),
-            Ready::Assumed => self.join(fd, place)?,
-            ready @ Ready::Seen(_, seen)
-                if seen.readiness().intersects(interest.satisfied_by()) =>
-            {
-                return Poll::Ready(Ok(ready));
-            }
-            Ready::Seen(source, _) => source,
-        };
+    ) -> Poll<io::Result<Snapshot>> {
         match source.wait(interest, key, cx) {
             Waited::Pending => Poll::Pending,
             Waited::SteadilyElsewhere => {
@@ -88,7 +99,7 @@ impl Registration {
             Waited::Ready(seen) if seen.readiness().intersects(Readiness::SHUT_DOWN) => {
                 Poll::Ready(Err(shut_down()))
             }
-            Waited::Ready(seen) => Poll::Ready(Ok(Ready::Seen(source, seen))),
+            Waited::Ready(seen) => Poll::Ready(Ok(seen)),
         }
     }
 
@@ -237,6 +248,15 @@ pub(crate) enum Ready<'a> {
 }
 
 impl Ready<'_> {
+    /// Whether `interest` is satisfied, by what was seen.
+    #[inline]
+    pub(crate) fn satisfies(self, interest: Interest) -> bool {
+        match self {
+            Self::Assumed => false,
+            Self::Seen(_, seen) => seen.readiness().intersects(interest.satisfied_by()),
+        }
+    }
+
     /// Whether something was seen that forbids to conclude from a short read that the next one would block: hang-up, error
     /// or the peer's end of stream may wait behind the data, and a read stops at urgent data. No event will announce
     /// again what lies behind.

@@ -12,15 +12,20 @@
 //! before, as their contract says; each future has a key of its own and takes its waker away when it is dropped. An event
 //! empties the whole list. It also counts [`Source::drains`] up, so a future that was woken learns without the lock that
 //! there is nothing left of it to take away.
+//!
+//! Who looks from outside what a task waits for ([`Source::visit_waiters`]) wants to know until when, too. A [`Limit`] knows it, and
+//! the source knows the limits that have ever been armed for it; the key says whether they concern the waiter.
 
+use std::fmt;
 use std::os::fd::RawFd;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::{Context, Waker};
+use std::time::Duration;
 
 use super::readiness::{Readiness, ReadinessWord, Snapshot};
 use super::token::Token;
 use super::{NOWHERE, Reactors, turned_here};
-use crate::util::sync::Mutex;
+use crate::sys::lock::{Mutex, MutexGuard};
 use crate::util::sync::atomic::{
     AtomicU32,
     Ordering::{Acquire, Relaxed, Release},
@@ -63,6 +68,7 @@ impl Source {
     /// Leaves the task's waker, unless `interest` is satisfied by now.
     ///
     /// A future passes a place for its key, which is filled; `None` stands for the key that `poll_*` methods share.
+    #[inline]
     pub(crate) fn wait(
         &self,
         interest: Interest,
@@ -89,7 +95,7 @@ impl Source {
             drop(waiters);
             return Waited::Ready(seen);
         }
-        let number = waiters.fresh_key();
+        let number = waiters.fresh_key(interest);
         let drains = self.drains[direction as usize].load(Relaxed); // under the lock nobody else counts
         *key = Some(WaitKey {
             number,
@@ -97,7 +103,10 @@ impl Source {
             direction,
         });
         waiters.add(direction, number, waker);
-        waiters.note_visit()
+        match waiters.is_steadily_elsewhere() {
+            false => Waited::Pending,
+            true => steadily_elsewhere(waiters),
+        }
     }
 
     /// Somebody may have left a waker before, which may still be there and may still be the right one.
@@ -135,10 +144,13 @@ impl Source {
         }
         let replaced = waiters.take(direction, number);
         waiters.add(direction, number, fresh.expect("the loop ends with one"));
-        let waited = waiters.note_visit();
+        let is_elsewhere = waiters.is_steadily_elsewhere();
         drop(waiters);
         drop(replaced);
-        waited
+        match is_elsewhere {
+            false => Waited::Pending,
+            true => Waited::SteadilyElsewhere,
+        }
     }
 
     /// Takes away the waker that a dropped or finished future left here.
@@ -179,19 +191,52 @@ impl Source {
         drop(waker);
     }
 
-    /// Shows who waits, while it is registered; see [`super::Reactor::visit_waiters`].
-    pub(crate) fn visit_waiters(&self, show: &mut impl FnMut(RawFd, Direction, &Waker)) {
+    /// Operations in this direction may wait no longer than `limit` says.
+    #[cold]
+    pub(crate) fn note_limit(&self, direction: Direction, limit: Weak<dyn Limit>) {
+        let mut waiters = self.waiters.lock();
+        let limits = &mut waiters.rare.get_or_insert_default().limits;
+        limits.reserve_exact(1);
+        limits.push((direction, limit));
+    }
+
+    /// Until when operations may wait, in each direction.
+    fn moments(&self) -> [Option<Duration>; 2] {
+        let limits = match &self.waiters.lock().rare {
+            Some(rare) => rare.limits.clone(),
+            None => return [None; 2],
+        };
+        // Not under the lock: a limit that is dropped here takes something of its owner's with it.
+        let moment = |(_, limit): &(Direction, Weak<dyn Limit>)| limit.upgrade()?.moment();
+        [Direction::Read, Direction::Write].map(|direction| {
+            let own = limits.iter().filter(|(of, _)| *of == direction);
+            own.filter_map(moment).min()
+        })
+    }
+
+    /// Shows who waits, and until when at most, while it is registered; see [`super::Reactor::visit_waiters`].
+    pub(crate) fn visit_waiters(
+        &self,
+        show: &mut impl FnMut(RawFd, Direction, Option<Duration>, &Waker),
+    ) {
+        let moments = self.moments();
+        let until = |direction, key| match is_of_operation(key) {
+            true => moments[direction as usize],
+            false => None,
+        };
         let waiters = self.waiters.lock();
         let Some(fd) = waiters.home.as_ref().map(|home| home.fd) else {
             return;
         };
         for direction in [Direction::Read, Direction::Write] {
             if let Some(waker) = &waiters.first[direction as usize] {
-                show(fd, direction, waker);
+                let key = waiters.first_keys[direction as usize];
+                show(fd, direction, until(direction, key), waker);
             }
         }
-        for waiter in waiters.more.iter().flat_map(|more| more.iter()) {
-            show(fd, waiter.direction, &waiter.waker);
+        for waiter in waiters.more() {
+            let until = until(waiter.direction, waiter.key);
+            show(fd, waiter.direction, until, &waiter.waker);
         }
     }
 
@@ -226,7 +271,7 @@ impl Source {
         let first = &mut waiters.first[direction as usize];
         if first.is_none() {
             debug_assert!(
-                waiters.more.is_none() || !waiters.more_in(direction),
+                waiters.more().all(|waiter| waiter.direction != direction),
                 "the first place is filled first"
             );
             if direction == Direction::Read {
@@ -235,7 +280,7 @@ impl Source {
             return;
         }
         woken.extend(first.take());
-        if waiters.more.is_some() {
+        if waiters.rare.is_some() {
             waiters.drain_more(direction, woken);
         }
         count(); // whoever sees it has nothing left in the list
@@ -252,6 +297,12 @@ pub(crate) enum Waited {
     /// The waker is left, and it was for the [`VISITS_TO_MOVE`]th time in a row that somebody waited from the same other
     /// reactor's thread.
     SteadilyElsewhere,
+}
+
+/// Apart, so that a wait need not ask once more what it has come to after it has given the lock back.
+#[cold]
+fn steadily_elsewhere(_: MutexGuard<'_, Waiters>) -> Waited {
+    Waited::SteadilyElsewhere
 }
 
 /// Where a source is registered.
@@ -335,17 +386,28 @@ struct Waiters {
     first: [Option<Waker>; 2],
     first_keys: [u32; 2],
     last_key: u32,
-    #[expect(
-        clippy::box_collection,
-        reason = "one word in every idle connection instead of three"
-    )]
-    more: Option<Box<Vec<Waiter>>>,
+    /// One word in every idle connection, for what few have.
+    rare: Option<Box<Rare>>,
     home: Option<Home>,
     /// Who waited here last, if that was on the thread of another reactor, and how many times in a row.
     visitor: u16,
     visits: u8,
     /// How many futures were dropped that waited for room; comes round.
     writers_given_up: u8,
+}
+
+#[derive(Debug, Default)]
+struct Rare {
+    /// Those who have no place in [`Waiters::first`].
+    waiters: Vec<Waiter>,
+    /// Those that have been armed; nearly always there is one.
+    limits: Vec<(Direction, Weak<dyn Limit>)>,
+}
+
+/// Ends the waits of operations at a moment that only it knows, and that may move.
+pub(crate) trait Limit: fmt::Debug + Send + Sync {
+    /// Until when they may wait, if there is an end to it.
+    fn moment(&self) -> Option<Duration>;
 }
 
 #[derive(Debug)]
@@ -357,9 +419,14 @@ struct Waiter {
 
 impl Waiters {
     #[inline]
-    fn fresh_key(&mut self) -> u32 {
-        self.last_key = self.last_key.wrapping_add(2); // even, also when it comes round
-        self.last_key
+    fn fresh_key(&mut self, interest: Interest) -> u32 {
+        self.last_key = self.last_key.wrapping_add(KEY_STEP); // even, also when it comes round
+        self.last_key | u32::from(interest as u8 & NO_OPERATION)
+    }
+
+    /// Those who have no place in `first`.
+    fn more(&self) -> impl Iterator<Item = &Waiter> {
+        self.rare.iter().flat_map(|rare| &rare.waiters)
     }
 
     fn get(&self, direction: Direction, key: u32) -> Option<&Waker> {
@@ -367,8 +434,7 @@ impl Waiters {
         if self.first_keys[at] == key && self.first[at].is_some() {
             return self.first[at].as_ref();
         }
-        let more = self.more.as_ref()?;
-        more.iter()
+        self.more()
             .find(|waiter| waiter.key == key && waiter.direction == direction)
             .map(|waiter| &waiter.waker)
     }
@@ -390,85 +456,102 @@ impl Waiters {
 
     #[cold]
     fn add_more(&mut self, waiter: Waiter) {
-        self.more.get_or_insert_default().push(waiter);
+        self.rare.get_or_insert_default().waiters.push(waiter);
     }
 
     #[cold]
     fn take(&mut self, direction: Direction, key: u32) -> Option<Waker> {
         let at = direction as usize;
-        let place = |more: &Vec<Waiter>, key: Option<u32>| {
-            more.iter().position(|waiter| {
+        let place = |waiters: &Self, key: Option<u32>| {
+            (waiters.more()).position(|waiter| {
                 waiter.direction == direction && key.is_none_or(|key| waiter.key == key)
             })
         };
         if self.first[at].is_some() && self.first_keys[at] == key {
             let waker = self.first[at].take();
             // Somebody else moves up: the first place is filled while there is more.
-            if let Some(next) = self.more.as_ref().and_then(|more| place(more, None)) {
+            if let Some(next) = place(self, None) {
                 let next = self.remove_more(next);
                 (self.first[at], self.first_keys[at]) = (Some(next.waker), next.key);
             }
             return waker;
         }
-        let place = place(self.more.as_ref()?, Some(key))?;
+        let place = place(self, Some(key))?;
         Some(self.remove_more(place).waker)
     }
 
     fn remove_more(&mut self, place: usize) -> Waiter {
-        let more = self.more.as_mut().expect("the caller found a place in it");
-        let waiter = more.swap_remove(place);
-        if more.is_empty() {
-            self.more = None;
-        }
+        let rare = self.rare.as_mut().expect("the caller found a place in it");
+        let waiter = rare.waiters.swap_remove(place);
+        self.drop_empty_rare();
         waiter
     }
 
     #[cold]
     fn drain_more(&mut self, direction: Direction, woken: &mut Vec<Waker>) {
-        let Some(more) = self.more.take() else { return };
-        let (now, later): (Vec<_>, Vec<_>) = more
-            .into_iter()
-            .partition(|waiter| waiter.direction == direction);
+        let Some(rare) = &mut self.rare else { return };
+        if rare.waiters.is_empty() {
+            return;
+        }
+        let (now, later): (Vec<_>, Vec<_>) =
+            (rare.waiters.drain(..)).partition(|waiter| waiter.direction == direction);
         woken.extend(now.into_iter().map(|waiter| waiter.waker));
-        self.more = (!later.is_empty()).then(|| Box::new(later));
+        rare.waiters = later;
+        self.drop_empty_rare();
     }
 
-    fn more_in(&self, direction: Direction) -> bool {
-        self.more
-            .iter()
-            .flat_map(|more| more.iter())
-            .any(|waiter| waiter.direction == direction)
+    /// Keeps no memory for nothing.
+    fn drop_empty_rare(&mut self) {
+        let is_empty = |rare: &Rare| rare.waiters.is_empty() && rare.limits.is_empty();
+        if self.rare.as_deref().is_some_and(is_empty) {
+            self.rare = None;
+        }
     }
 
     /// Counts a wait on this thread, and says if the reactor that it turns would be the better home.
     #[inline]
-    fn note_visit(&mut self) -> Waited {
+    fn is_steadily_elsewhere(&mut self) -> bool {
         let here = turned_here();
         match &self.home {
-            Some(home) if home.reactor != here && here != NOWHERE => self.note_foreign_visit(here),
+            Some(home) if home.reactor != here => self.count_visit(here),
             _ => {
                 self.visits = 0;
-                Waited::Pending
+                false
             }
         }
     }
 
     #[cold]
-    fn note_foreign_visit(&mut self, here: u16) -> Waited {
+    fn count_visit(&mut self, here: u16) -> bool {
+        if here == NOWHERE {
+            self.visits = 0;
+            return false;
+        }
         if self.visitor != here {
             (self.visitor, self.visits) = (here, 0);
         }
         self.visits += 1;
         if self.visits < VISITS_TO_MOVE {
-            return Waited::Pending;
+            return false;
         }
         self.visits = 0;
-        Waited::SteadilyElsewhere
+        true
     }
 }
 
-/// Stands for whoever calls `poll_*` methods. The keys of futures are even.
+/// Stands for whoever calls `poll_*` methods, which are operations. The keys of futures are even, and have the bits of
+/// [`NO_OPERATION`] in them.
 const POLL_KEY: u32 = 1;
+
+/// The interests of those who wait for no operation: no limit concerns them.
+const NO_OPERATION: u8 = Interest::ReadClosed as u8 | Interest::HungUp as u8;
+
+/// Above all bits of an interest.
+const KEY_STEP: u32 = 16;
+
+fn is_of_operation(key: u32) -> bool {
+    key & u32::from(NO_OPERATION) == 0
+}
 
 /// Above what counts events: more than come between two looks at them.
 const COLLECTED: u32 = 1 << 24;
@@ -543,8 +626,7 @@ mod tests {
     #[test]
     fn only_steady_visits_from_one_other_thread_suggest_a_move() {
         let mut waiters = Waiters::default();
-        let mut visit =
-            |here| matches!(waiters.note_foreign_visit(here), Waited::SteadilyElsewhere);
+        let mut visit = |here| waiters.count_visit(here);
         for _ in 1..VISITS_TO_MOVE {
             assert!(!visit(1));
         }

@@ -4,8 +4,8 @@
 //!
 //! * **Thin and typed.** One method is one system call, with the types of Rust in place of pointers and lengths. There
 //!   is no policy: what an error means, how often to try and when to wait is decided above.
-//! * **Nothing waits** but [`epoll::Epoll::wait`]. Every descriptor made here is non-blocking where that means anything,
-//!   and close-on-exec, from the call that creates it: a `fcntl` afterwards would leave a gap in which another thread
+//! * **Nothing waits** but [`epoll::Epoll::wait`], and who wants a [`lock`] that another thread has. Every descriptor made
+//!   here is non-blocking where that means anything, and close-on-exec, from the call that creates it: a `fcntl` afterwards would leave a gap in which another thread
 //!   forks.
 //! * **`EINTR` is not seen above.** A call that was interrupted is made again, with three exceptions: an interrupted
 //!   `epoll_wait` has found no events, an interrupted `connect` goes on by itself, and `close` is never repeated, since
@@ -24,6 +24,7 @@ pub(crate) mod eventfd;
 pub(crate) mod fd;
 pub(crate) mod inherited;
 pub(crate) mod limits;
+pub(crate) mod lock;
 pub(crate) mod pipe;
 pub(crate) mod signal;
 

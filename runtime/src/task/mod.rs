@@ -13,6 +13,7 @@
 //! layer above, of which this one knows [`Schedule`] and nothing else: no wake or abort ever polls or drops a future in the
 //! caller's frame (W7), it only hands on a `Runnable`.
 
+mod again;
 mod error;
 mod header;
 mod id;
@@ -34,12 +35,13 @@ mod tests;
 use std::panic::Location;
 use std::sync::Arc;
 
+pub(crate) use self::again::run_again;
 pub use self::error::JoinError;
 pub(crate) use self::header::Header;
 pub use self::id::TaskId;
 pub use self::info::TaskInfo;
 pub use self::join::{Cancel, JoinHandle};
-pub(crate) use self::runnable::{Ran, Runnable, TaskRef};
+pub(crate) use self::runnable::{Ended, Ran, Runnable, TaskRef};
 pub(crate) use self::state::Phase;
 pub(crate) use self::waker::{address_of, mark_woken};
 

@@ -14,7 +14,7 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use loom::thread;
 
-use super::{Due, JoinError, JoinHandle, Meta, Ran, Runnable, Schedule, TaskRef, new};
+use super::{Due, JoinError, JoinHandle, Meta, Ran, Runnable, Schedule, TaskRef, new, run_again};
 use crate::util::sync;
 use crate::util::sync::atomic::AtomicBool;
 use crate::util::sync::atomic::Ordering::Relaxed;
@@ -136,6 +136,64 @@ fn a_wake_in_the_own_poll_and_one_from_afar_make_one_more_poll() {
 }
 
 #[test]
+fn a_poll_that_asks_for_another_and_a_wake_from_afar_make_one_more_poll() {
+    model(|world| {
+        let polls = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&polls);
+        let flag = Flag::default();
+        let seen = flag.clone();
+        let (task, handle, waker) = world.idle(poll_fn(move |cx| {
+            if seen.is_set() {
+                return Poll::Ready(());
+            }
+            if counted.fetch_add(1, SeqCst) == 1 {
+                run_again(cx.waker());
+            }
+            Poll::Pending
+        }));
+        waker.wake_by_ref();
+        let afar = thread::spawn(move || {
+            flag.set();
+            waker.wake();
+        });
+        world.run_all();
+        afar.join().unwrap();
+        world.run_all();
+        assert!((1..=3).contains(&polls.load(SeqCst)) && handle.is_finished());
+        world.end(task, Some(handle));
+    });
+}
+
+#[test]
+fn a_poll_that_asks_for_another_meets_an_abort() {
+    model(|world| {
+        let (task, handle, waker) = world.idle(asks_once());
+        waker.wake();
+        let queue = world.queue.clone();
+        let running = thread::spawn(move || queue.run_all());
+        handle.abort();
+        running.join().unwrap();
+        world.run_all();
+        assert!(world.take(handle).unwrap().unwrap_err().is_cancelled());
+        world.end(task, None::<JoinHandle<()>>);
+    });
+}
+
+#[test]
+fn a_poll_that_asks_for_another_meets_a_shutdown() {
+    model(|world| {
+        let (task, handle, waker) = world.idle(asks_once());
+        waker.wake();
+        let ending = thread::spawn(move || task.unwrap().shutdown());
+        let completions = world.run_all();
+        ending.join().unwrap();
+        assert!(completions <= 1 && handle.is_finished());
+        assert!(world.take(handle).unwrap().unwrap_err().is_cancelled());
+        world.end(None, None::<JoinHandle<()>>);
+    });
+}
+
+#[test]
 fn a_task_that_changes_threads_takes_its_future_along() {
     model(|world| {
         let (task, handle, waker) = world.idle(pending::<()>());
@@ -207,6 +265,23 @@ fn the_last_of_three_references_frees_once_on_whichever_thread() {
         drop(task);
         one.join().unwrap();
         two.join().unwrap();
+        world.end(None, None::<JoinHandle<()>>);
+    });
+}
+
+#[test]
+fn the_end_of_a_run_releases_two_references_while_a_waker_and_the_handle_go() {
+    model(|world| {
+        let (task, handle, waker) = world.idle(ready_second(world.output()));
+        waker.wake_by_ref();
+        let waking = thread::spawn(move || drop(waker));
+        let leaving = thread::spawn(move || drop(handle));
+        let Ran::Complete(ended) = world.queue.pop().unwrap().run(0) else {
+            panic!("ready the second time")
+        };
+        ended.release(task);
+        waking.join().unwrap();
+        leaving.join().unwrap();
         world.end(None, None::<JoinHandle<()>>);
     });
 }
@@ -770,6 +845,18 @@ impl Flag {
             }
         })
     }
+}
+
+/// Never ready; asks for another poll in the second.
+fn asks_once() -> impl Future<Output = ()> + Send {
+    let mut polls = 0;
+    poll_fn(move |cx| {
+        polls += 1;
+        if polls == 2 {
+            run_again(cx.waker());
+        }
+        Poll::Pending
+    })
 }
 
 /// Pending once, then ready with `output`.

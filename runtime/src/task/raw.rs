@@ -41,10 +41,11 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll, Waker};
 
+use super::again::noting;
 use super::error::{Failure, Payload};
 use super::header::Header;
 use super::pinned::PinnedFuture;
-use super::runnable::{Ran, Runnable};
+use super::runnable::{Ended, Ran, Runnable};
 use super::state::{
     Claim, Completed, Detach, EndPoll, JoinWaker, StartRun, State, WakeByRef, WakeByValue,
 };
@@ -179,6 +180,22 @@ impl Task {
         &self.header().state
     }
 
+    /// Drops two references at once, which costs no more than to drop one.
+    #[inline]
+    pub(super) fn drop_both(self, other: Self) {
+        debug_assert_eq!(self.0, other.0, "two references to one task");
+        if self.0 != other.0 {
+            return;
+        }
+        if self.state().release_references(2) {
+            // SAFETY: the state word says that these two were the last references.
+            unsafe { self.free() }
+        } else {
+            self.released();
+        }
+        other.released();
+    }
+
     /// Forgets a reference that a transition has already released.
     #[inline]
     fn released(self) {
@@ -221,7 +238,7 @@ impl Clone for Task {
 impl Drop for Task {
     #[inline]
     fn drop(&mut self) {
-        if self.state().release_reference() {
+        if self.state().release_references(1) {
             // SAFETY: the state word says that this was the last reference; the copy made here is the one that `free` forgets.
             unsafe { Self(self.0).free() }
         }
@@ -472,10 +489,13 @@ where
             StartRun::Cancel => Err(Failure::Cancelled),
             StartRun::Poll => {
                 cell.header.note_poll(now_ms);
-                // SAFETY: `start_run` made the task RUNNING in our name, and this is its home.
-                match unsafe { cell.poll(&task) } {
+                let (polled, again) = noting(cell.header.address(), || {
+                    // SAFETY: `start_run` made the task RUNNING in our name, and this is its home.
+                    unsafe { cell.poll(&task) }
+                });
+                match polled {
                     Poll::Ready(outcome) => outcome,
-                    Poll::Pending => match cell.header.state.end_poll() {
+                    Poll::Pending => match cell.header.state.end_poll(again) {
                         EndPoll::Idle => {
                             task.released();
                             return Ran::Idle;
@@ -493,7 +513,7 @@ where
         };
         // SAFETY: the task is RUNNING in our name, and this is its home.
         unsafe { cell.finish(outcome) };
-        Ran::Complete(cell.header.key())
+        Ran::Complete(Ended(task))
     }
 
     /// # Safety

@@ -54,7 +54,26 @@ pub(crate) enum Ran {
     /// This run finished it: to be removed from the registry. Said at most once per task, and never of a task that a shutdown
     /// finished. (A shutdown that met the task in its poll leaves the finishing to the run, which then names a key that the
     /// registry has just emptied.)
-    Complete(RegistryKey),
+    Complete(Ended),
+}
+
+/// The reference of the run that has finished a task.
+pub(crate) struct Ended(pub(super) Task);
+
+impl Ended {
+    /// Where the registry has the task.
+    #[inline]
+    pub(crate) fn key(&self) -> RegistryKey {
+        self.0.header().key()
+    }
+
+    /// Releases this reference together with the registry's, if it still had one.
+    #[inline]
+    pub(crate) fn release(self, registered: Option<TaskRef>) {
+        if let Some(registered) = registered {
+            self.0.drop_both(registered.0);
+        }
+    }
 }
 
 /// The registry's reference.
@@ -105,6 +124,12 @@ impl TaskRef {
 impl fmt::Debug for Runnable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Runnable").field(self.header()).finish()
+    }
+}
+
+impl fmt::Debug for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Ended").field(self.0.header()).finish()
     }
 }
 

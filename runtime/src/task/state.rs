@@ -26,7 +26,8 @@
 //!
 //! * RUNNING belongs to one thread. It alone touches the future, and it leaves by [`State::end_poll`] or [`State::complete`].
 //! * There is at most one `Runnable` per task: the one who sets SCHEDULED on a task that is not RUNNING makes it, and
-//!   `start_run` clears the flag as it takes it. A task that is woken while RUNNING gets its `Runnable` back from `end_poll`.
+//!   `start_run` clears the flag as it takes it. A task that is woken while RUNNING gets its `Runnable` back from `end_poll`,
+//!   which also sets the flag for a poll that has [asked for another](super::again).
 //! * COMPLETE is final. The outcome was written before it, and belongs to the `JoinHandle` from then on.
 //! * Every wake of a task that is not COMPLETE writes the word, also one that changes no flag: the poll it relies on begins by
 //!   reading that write, and so sees everything that happened before the wake. (A wake that only looked would let the
@@ -203,10 +204,12 @@ impl State {
         })
     }
 
-    /// The poll returned `Pending`.
+    /// The poll returned `Pending`, and has asked to run `again` or not.
     #[inline]
-    pub(super) fn end_poll(&self) -> EndPoll {
+    pub(super) fn end_poll(&self, again: bool) -> EndPoll {
+        let asked = if again { SCHEDULED } else { 0 };
         self.update(|word| {
+            let word = word | asked;
             debug_assert!(
                 word & RUNNING != 0 && word & COMPLETE == 0,
                 "end of a poll that never began: {word:#b}"
@@ -372,13 +375,22 @@ impl State {
         one_more(self.rmw().fetch_add(REF_ONE, Relaxed));
     }
 
-    /// Releases a reference; `true` if it was the last, and the task is the caller's to free.
+    /// Releases `count` references of the caller's; `true` if they were the last, and the task is the caller's to free.
+    ///
+    /// If there are no others, nobody can add one or look at the word again, and it need not be written. [`Acquire`]: what
+    /// came before the others were released.
     #[inline]
     #[must_use]
-    pub(super) fn release_reference(&self) -> bool {
-        let word = self.rmw().fetch_sub(REF_ONE, AcqRel);
-        debug_assert!(word >= REF_ONE, "released more often than held: {word:#b}");
-        word < 2 * REF_ONE
+    pub(super) fn release_references(&self, count: usize) -> bool {
+        if self.0.load(Acquire) < (count + 1) * REF_ONE {
+            return true;
+        }
+        let word = self.rmw().fetch_sub(count * REF_ONE, AcqRel);
+        debug_assert!(
+            word >= count * REF_ONE,
+            "released more often than held: {word:#b}"
+        );
+        word < (count + 1) * REF_ONE
     }
 
     /// Moves the word to what `next` makes of it, if anything, and returns the verdict that belongs to that move.

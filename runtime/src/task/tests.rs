@@ -168,6 +168,7 @@ fn sizes_are_what_the_design_allows() {
     assert_eq!(local, with_arc + 8);
     assert_eq!(large, header + 65 * 8);
     assert!(size_of::<JoinHandle<[u8; 100]>>() <= 16 && size_of::<Runnable>() == 8);
+    assert_eq!(size_of::<Option<TaskRef>>(), 8, "a place in the registry");
 }
 
 #[derive(Clone, Copy)]
@@ -188,13 +189,15 @@ impl Schedule for ThreadQueue {
     }
 }
 
+/// Read-modify-writes of state words that `f` makes.
+fn rmws(f: impl FnOnce()) -> u32 {
+    let before = RMW_COUNT.get();
+    f();
+    RMW_COUNT.get() - before
+}
+
 #[test]
 fn wake_run_idle_costs_three_read_modify_writes_and_a_clone_one() {
-    fn rmws(f: impl FnOnce()) -> u32 {
-        let before = RMW_COUNT.get();
-        f();
-        RMW_COUNT.get() - before
-    }
     let waker = Arc::default();
     let (task, runnable, handle) = new(leaves_waker(&waker), ThreadQueue, meta());
     assert_eq!(
@@ -213,6 +216,33 @@ fn wake_run_idle_costs_three_read_modify_writes_and_a_clone_one() {
         1,
         "a wake after completion"
     );
+}
+
+#[test]
+fn the_end_of_a_task_costs_one_read_modify_write_beside_those_of_who_still_refers_to_it() {
+    let queue = Queue::default();
+    let (task, runnable, handle) = new(ready(7), queue.clone(), meta());
+    assert_eq!(rmws(|| drop(handle)), 1);
+    let ran = Cell::new(None);
+    assert_eq!(rmws(|| ran.set(Some(runnable.run(0)))), 2, "start, end");
+    let Some(Ran::Complete(ended)) = ran.take() else {
+        panic!("ready at once")
+    };
+    assert_eq!(
+        rmws(|| ended.release(Some(task))),
+        0,
+        "nobody else is left, so the word is nobody's concern"
+    );
+    assert_eq!(queue.tasks_count(), 0);
+
+    let (task, runnable, handle) = new(ready(7), queue.clone(), meta());
+    let Ran::Complete(ended) = runnable.run(0) else {
+        panic!("ready at once")
+    };
+    assert_eq!(rmws(|| ended.release(Some(task))), 1, "both at once");
+    assert_eq!(queue.tasks_count(), 1);
+    assert_eq!(rmws(|| assert_eq!(joined(handle).unwrap(), 7)), 0);
+    assert_eq!(queue.tasks_count(), 0);
 }
 
 // W1 to W8: wakes.
@@ -269,6 +299,63 @@ fn w2_waking_during_the_own_poll_many_times_gives_exactly_one_more_poll() {
     assert_eq!(queue.len(), 1);
     assert!(!queue.run_one());
     assert_eq!((queue.len(), polls.load(SeqCst)), (0, 2));
+}
+
+#[test]
+fn w2_asking_for_another_poll_gives_exactly_one_more_and_costs_no_read_modify_write() {
+    let queue = Queue::default();
+    let polls = Rc::new(Cell::new(0));
+    let counted = polls.clone();
+    let (_task, _handle) = queue.spawn_local(poll_fn(move |cx| {
+        counted.set(counted.get() + 1);
+        if counted.get() == 1 {
+            assert_eq!(rmws(|| run_again(cx.waker())), 0);
+            run_again(&cx.waker().clone());
+        }
+        Poll::<()>::Pending
+    }));
+    assert!(!queue.run_one());
+    assert_eq!((queue.len(), polls.get()), (1, 1));
+    assert!(!queue.run_one());
+    assert_eq!((queue.len(), polls.get()), (0, 2));
+}
+
+#[test]
+fn w2_whoever_asks_for_another_poll_of_a_task_that_is_not_being_polled_wakes_it() {
+    let queue = Queue::default();
+    let slot = Arc::default();
+    let (_waits, _handle) = queue.spawn(leaves_waker(&slot));
+    assert!(!queue.run_one());
+    let waker = slot.lock().unwrap().take().unwrap();
+    let (_asks, _other) = queue.spawn(poll_fn(move |_| {
+        run_again(&waker);
+        Poll::<()>::Pending
+    }));
+    assert!(!queue.run_one());
+    assert_eq!(queue.len(), 1, "the first, and not the one that was polled");
+    assert!(!queue.run_one());
+    run_again(Waker::noop());
+    assert_eq!(queue.len(), 0);
+    slot.lock().unwrap().take(); // or the task would keep itself alive
+}
+
+#[test]
+fn w2_a_poll_that_blocks_and_runs_another_still_gets_the_poll_that_it_asked_for() {
+    let queue = Queue::default();
+    let (_inner, _handle) = queue.spawn(pending::<()>());
+    let inner = queue.pop().unwrap();
+    let mut inner = Some(inner);
+    let (_outer, _other) = queue.spawn(poll_fn(move |cx| {
+        if let Some(inner) = inner.take() {
+            run_again(cx.waker());
+            assert!(matches!(inner.run(0), Ran::Idle));
+        }
+        Poll::<()>::Pending
+    }));
+    assert!(!queue.run_one());
+    assert_eq!(queue.len(), 1);
+    assert!(!queue.run_one());
+    assert_eq!(queue.len(), 0);
 }
 
 #[test]
@@ -1022,10 +1109,10 @@ fn a_finished_run_names_the_registry_key_and_a_queue_slot_gives_the_task_back() 
         ptr::from_ref(runnable.header()),
         ptr::from_ref(task.header())
     );
-    let Ran::Complete(named) = runnable.run(0) else {
+    let Ran::Complete(ended) = runnable.run(0) else {
         panic!("ready at once")
     };
-    assert_eq!((named, task.header().key()), (key, key));
+    assert_eq!((ended.key(), task.header().key()), (key, key));
 }
 
 // What people see.

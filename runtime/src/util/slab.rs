@@ -4,78 +4,55 @@
 ///
 /// A key is valid until its value is removed; then the next insertion may give it out again. Whoever must tell an old
 /// holder of a key from a new one keeps a generation beside it.
+///
+/// The vacant keys are a list of their own, so that a value that has a niche, as a pointer has, takes no more than itself.
 #[derive(Debug)]
 pub(crate) struct Slab<T> {
-    entries: Vec<Entry<T>>,
-    /// Head of the list of vacant entries; `entries.len()` when there is none.
-    vacant: usize,
-    len: usize,
-}
-
-#[derive(Debug)]
-enum Entry<T> {
-    Occupied(T),
-    /// The next vacant entry.
-    Vacant(usize),
+    entries: Vec<Option<T>>,
+    vacant: Vec<u32>,
 }
 
 impl<T> Slab<T> {
     pub(crate) const fn new() -> Self {
         Self {
             entries: Vec::new(),
-            vacant: 0,
-            len: 0,
+            vacant: Vec::new(),
         }
     }
 
     /// How many values are stored.
     pub(crate) fn len(&self) -> usize {
-        self.len
+        self.entries.len() - self.vacant.len()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.len == 0
+        self.len() == 0
     }
 
     /// Stores what `make` builds when told its key.
+    #[inline]
     pub(crate) fn insert_with(&mut self, make: impl FnOnce(usize) -> T) -> usize {
-        let key = self.vacant;
-        let value = make(key);
-        match self.entries.get_mut(key) {
-            Some(entry) => {
-                let Entry::Vacant(next) = *entry else {
-                    unreachable!("the vacant list points at a stored value")
-                };
-                self.vacant = next;
-                *entry = Entry::Occupied(value);
-            }
-            None => {
-                self.entries.push(Entry::Occupied(value));
-                self.vacant = key + 1;
-            }
-        }
-        self.len += 1;
+        let Some(&key) = self.vacant.last() else {
+            let key = self.entries.len();
+            assert!(key < u32::MAX as usize, "four thousand million values");
+            self.entries.push(Some(make(key)));
+            return key;
+        };
+        let key = key as usize;
+        self.entries[key] = Some(make(key));
+        self.vacant.pop(); // not before `make` has returned
         key
     }
 
     pub(crate) fn get_mut(&mut self, key: usize) -> Option<&mut T> {
-        match self.entries.get_mut(key) {
-            Some(Entry::Occupied(value)) => Some(value),
-            _ => None,
-        }
+        self.entries.get_mut(key)?.as_mut()
     }
 
     /// Takes the value out, if there is one under `key`.
+    #[inline]
     pub(crate) fn remove(&mut self, key: usize) -> Option<T> {
-        let entry = self.entries.get_mut(key)?;
-        if matches!(entry, Entry::Vacant(_)) {
-            return None;
-        }
-        let Entry::Occupied(value) = std::mem::replace(entry, Entry::Vacant(self.vacant)) else {
-            unreachable!()
-        };
-        self.vacant = key;
-        self.len -= 1;
+        let value = self.entries.get_mut(key)?.take()?;
+        self.vacant.push(key as u32);
         Some(value)
     }
 
@@ -92,27 +69,17 @@ impl<T> Slab<T> {
     /// Every stored value with a key that is not below `from`, with its key.
     pub(crate) fn iter_from(&self, from: usize) -> impl Iterator<Item = (usize, &T)> {
         let entries = self.entries.iter().enumerate().skip(from);
-        entries.filter_map(|(key, entry)| match entry {
-            Entry::Occupied(value) => Some((key, value)),
-            Entry::Vacant(_) => None,
-        })
+        entries.filter_map(|(key, entry)| Some((key, entry.as_ref()?)))
     }
 
     /// Every stored value, to be changed.
     pub(crate) fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
-        self.entries.iter_mut().filter_map(|entry| match entry {
-            Entry::Occupied(value) => Some(value),
-            Entry::Vacant(_) => None,
-        })
+        self.entries.iter_mut().flatten()
     }
 
     /// Takes every value out and forgets the keys.
     pub(crate) fn take_all(&mut self) -> impl Iterator<Item = T> + use<T> {
-        let all = std::mem::take(self);
-        all.entries.into_iter().filter_map(|entry| match entry {
-            Entry::Occupied(value) => Some(value),
-            Entry::Vacant(_) => None,
-        })
+        std::mem::take(self).entries.into_iter().flatten()
     }
 }
 

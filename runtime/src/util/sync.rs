@@ -5,7 +5,8 @@
 //! standard ones with small changes of interface:
 //!
 //! * [`Mutex`] and [`Condvar`] have no poisoning. A panic can only leave a lock of ours through user code, and no user code runs under
-//!   one: wakers are called, and futures dropped, after the guard is gone.
+//!   one: wakers are called, and futures dropped, after the guard is gone. (What is locked for each message has a lighter lock, the
+//!   system's.)
 //! * [`UnsafeCell`] lends its pointer to a closure, as loom's does, so that a model sees how long an access lasts.
 //!
 //! `Arc` is always the standard one: `std::task::Wake` demands it, and no protocol here depends on its counting.

@@ -86,7 +86,7 @@ fn a_file_is_sent_whatever_sendfile_answers() {
     let _turn = in_turn();
     const LEN: usize = 3 << 20;
     for errno in [EINTR, EAGAIN, EINVAL, ENOSYS, ENOMEM] {
-        for first in 1..=10 {
+        for first in 1..=20 {
             let injected = case(
                 format!("sendfile {first}.. with errno {errno}"),
                 move || {
@@ -98,7 +98,7 @@ fn a_file_is_sent_whatever_sendfile_answers() {
                     .injected(Call::SendFile)
                 },
             );
-            assert!(injected > 0, "there are as many calls");
+            assert!(injected > 0 || first > 10, "there are as many calls");
         }
     }
 }

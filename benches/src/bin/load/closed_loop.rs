@@ -2,17 +2,21 @@
 //!
 //! Per echo it makes one `send`, one `recv` and its share of an `epoll_wait`, reads the clock once (the end of an echo is
 //! the beginning of the next message) and compares the bytes: about as much as the floor does.
+//!
+//! A single connection can also send at a pace. Until its next message is due it keeps its CPU: what is measured is how the
+//! server wakes up.
 
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 use wakeful_benches::accounting::{CpuTime, own_wait_ns};
 use wakeful_benches::cli::Result;
-use wakeful_benches::load::Report;
+use wakeful_benches::load::{PERCENTILES, Report};
 use wakeful_benches::sys::{self, EDGE_TRIGGERED, Epoll, Events, READABLE, WRITABLE};
 
 use crate::Options;
 use crate::connection::{self, Connection, STALLED};
+use crate::paced::Pace;
 
 /// How long the loop runs.
 #[derive(Clone, Copy)]
@@ -31,6 +35,11 @@ pub(crate) fn run(options: &Options) -> Result<Report> {
     let mut clients = ClosedLoop::open(options)?;
     match options.extent {
         Extent::Time { warm_up, measured } => {
+            if let Some(period) = options.pace {
+                let mut pace = Pace::new(period, options.connections);
+                pace.drive(&mut clients, warm_up)?;
+                return clients.measure(|clients| pace.drive(clients, measured));
+            }
             clients.start(u64::MAX)?;
             clients.drive(Some(warm_up))?;
             clients.measure(|clients| clients.drive(Some(measured)))
@@ -42,17 +51,19 @@ pub(crate) fn run(options: &Options) -> Result<Report> {
     }
 }
 
-struct ClosedLoop {
-    epoll: Epoll,
-    events: Events,
-    connections: Vec<Connection>,
-    buffer: Vec<u8>,
+/// Clients, and what was measured of their messages.
+pub(crate) struct ClosedLoop {
+    pub(crate) epoll: Epoll,
+    pub(crate) events: Events,
+    pub(crate) connections: Vec<Connection>,
+    pub(crate) buffer: Vec<u8>,
     spin: bool,
+    every: Duration,
     server_pid: Option<u32>,
     /// Messages that may still be sent.
     budget: u64,
     in_flight: usize,
-    latencies: Histogram<u64>,
+    pub(crate) latencies: Histogram<u64>,
 }
 
 impl ClosedLoop {
@@ -72,6 +83,7 @@ impl ClosedLoop {
             connections,
             buffer: vec![0; options.size],
             spin: options.spin,
+            every: options.every,
             server_pid: options.server_pid,
             budget: 0,
             in_flight: 0,
@@ -100,8 +112,12 @@ impl ClosedLoop {
                 if self.connections[index].advance(&mut self.buffer)? {
                     now = Instant::now();
                     self.in_flight -= 1;
-                    let latency = now - self.connections[index].started();
+                    let started = self.connections[index].started();
+                    let latency = now - started;
                     self.latencies.saturating_record(latency.as_nanos() as u64);
+                    while now < started + self.every {
+                        now = Instant::now();
+                    }
                     self.send_next(index, now)?;
                 }
             }
@@ -136,9 +152,15 @@ impl ClosedLoop {
     fn measure(&mut self, work: impl FnOnce(&mut Self) -> Result<()>) -> Result<Report> {
         self.latencies.reset();
         let (server, load, waited) = (self.server_cpu()?, sys::own_cpu_time()?, own_wait_ns());
+        let echoed = |connection: &Connection| connection.echoed();
+        let echoed_before: Vec<u64> = self.connections.iter().map(echoed).collect();
         let begin = Instant::now();
         work(self)?;
         let elapsed = begin.elapsed();
+        let echoes = self.connections.iter().map(echoed).zip(echoed_before);
+        let fewest = echoes.map(|(after, before)| after - before).min();
+        let on_their_way = self.connections.iter().filter(|one| one.is_waiting());
+        let waiting = on_their_way.map(|one| one.started().elapsed()).max();
         let load_cpu = sys::own_cpu_time()? - load;
         let load_waited_ns = own_wait_ns() - waited;
         let server_cpu = self.server_cpu()? - server;
@@ -150,6 +172,11 @@ impl ClosedLoop {
             p99_ns: self.latencies.value_at_quantile(0.99),
             p999_ns: self.latencies.value_at_quantile(0.999),
             max_ns: self.latencies.max(),
+            fewest: fewest.unwrap_or(0),
+            waiting_ns: waiting.unwrap_or_default().as_nanos() as u64,
+            percentiles_ns: PERCENTILES
+                .map(|percent| self.latencies.value_at_quantile(percent / 100.0))
+                .into(),
             load_cpu,
             load_waited_ns,
             server_cpu,

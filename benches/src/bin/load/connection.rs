@@ -14,6 +14,7 @@ use wakeful_benches::cli::Result;
 pub(crate) struct Connection {
     stream: TcpStream,
     message: Vec<u8>,
+    /// How many messages have been begun.
     number: u64,
     sent: usize,
     /// As long as the message: none is on its way.
@@ -47,6 +48,16 @@ impl Connection {
         self.started
     }
 
+    /// Whether its message is on its way.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.received < self.message.len()
+    }
+
+    /// How many echoes have come back in full.
+    pub(crate) fn echoed(&self) -> u64 {
+        self.number - u64::from(self.is_waiting())
+    }
+
     /// Sends the next message, as far as the socket takes it.
     pub(crate) fn start(&mut self, now: Instant) -> Result<()> {
         let stamp = self.number.to_le_bytes();
@@ -61,7 +72,7 @@ impl Connection {
 
     /// Goes on as far as the socket allows. True when that completes an echo: all of it has come and was right.
     pub(crate) fn advance(&mut self, buffer: &mut [u8]) -> Result<bool> {
-        if self.received == self.message.len() {
+        if !self.is_waiting() {
             return Ok(false);
         }
         self.send()?;

@@ -2,6 +2,7 @@
 //!
 //! As a closed loop (`--seconds` or `--count`) each connection has one message on its way: it sends, waits for the whole
 //! echo, checks every byte, and sends the next. The answer is one line of JSON, `wakeful_benches::load::Report`.
+//! With `--pace-ms` each connection sends at regular times instead, and latency counts from those.
 //! With `--churn` it does the same with a connection for every message; the answer is a `wakeful_benches::throughput::Tally`.
 //! With `--idle` it opens connections, has each echo once, says so, and holds them until it is killed.
 //!
@@ -13,6 +14,7 @@ mod churn;
 mod closed_loop;
 mod connection;
 mod idle;
+mod paced;
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -53,7 +55,11 @@ struct Options {
     extent: Extent,
     /// Poll all the time instead of sleeping in `epoll_wait`.
     spin: bool,
+    /// If not zero, how far apart the messages of the only connection are at least.
+    every: Duration,
     server_pid: Option<u32>,
+    /// How far apart the messages of a connection are; only with a time.
+    pace: Option<Duration>,
     /// A connection for every message.
     churn: bool,
     /// If not zero, everything above but the address and the size is without meaning.
@@ -69,7 +75,9 @@ impl Options {
         let mut warm_up = Duration::ZERO;
         let mut count = None;
         let mut spin = false;
+        let mut every = Duration::ZERO;
         let mut server_pid = None;
+        let mut pace = None;
         let mut churn = false;
         let mut idle = 0;
 
@@ -89,8 +97,16 @@ impl Options {
                     count = Some(cli::number(&mut parser, "--count", 1..=u64::MAX)?);
                 }
                 Long("spin") => spin = true,
+                Long("every-us") => {
+                    let every_us = cli::number(&mut parser, "--every-us", 0..=1_000_000)?;
+                    every = Duration::from_micros(every_us);
+                }
                 Long("server-pid") => {
                     server_pid = Some(cli::value(&mut parser, "--server-pid", "a process id")?);
+                }
+                Long("pace-ms") => {
+                    let pace_ms = cli::number(&mut parser, "--pace-ms", 1..=60_000)?;
+                    pace = Some(Duration::from_millis(pace_ms));
                 }
                 Long("churn") => churn = true,
                 Long("idle") => {
@@ -99,6 +115,9 @@ impl Options {
                 Short('h') | Long("help") => return Ok(None),
                 other => return Err(format!("{}; `load --help` helps", other.unexpected()).into()),
             }
+        }
+        if !every.is_zero() && connections > 1 {
+            return Err("`--every-us` is for a single connection".into());
         }
         Ok(Some(Self {
             connect: connect.ok_or("name a server: `--connect 127.0.0.1:7007`")?,
@@ -109,7 +128,9 @@ impl Options {
                 None => Extent::Time { warm_up, measured },
             },
             spin,
+            every,
             server_pid,
+            pace,
             churn,
             idle,
         }))
@@ -127,6 +148,8 @@ usage: load --connect ADDRESS:PORT [options]
   --warm-up S         how long to run before that (0)
   --count N           instead of both: exactly N messages in all
   --spin              poll all the time instead of sleeping
+  --every-us N        a message each N µs, on one connection
   --server-pid PID    report this process's CPU time too
+  --pace-ms N         a message of every connection each N ms, instead of after its echo; not with --count
   --churn             a new connection for every message
   --idle N            instead of all that: open N connections, echo once on each, hold them until killed";

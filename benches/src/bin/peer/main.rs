@@ -1,9 +1,13 @@
 //! The servers that ours is compared with, one process each.
 //!
 //! `peer floor` is the hand-written epoll loop, `peer tokio-current` and `peer tokio-multi` are the usual echo server on
-//! tokio, `peer tokio-large` that with a large buffer, and `peer tokio-proxy` a proxy. Each prints one line with its address as soon as it listens, and serves until it is killed.
+//! tokio, `peer tokio-large` that with a large buffer, and `peer tokio-proxy` a proxy; `peer smol` and `peer monoio` are the
+//! echo server on those, with a large buffer. Each prints one line with its address as soon as it listens, and serves until it
+//! is killed.
 
 mod floor;
+mod monoio_echo;
+mod smol_echo;
 mod tokio_echo;
 
 use std::net::SocketAddr;
@@ -27,6 +31,8 @@ fn run() -> Result<()> {
         Kind::TokioCurrent => tokio_echo::serve_current_thread(options.listen),
         Kind::TokioMulti => tokio_echo::serve_multi_thread(options.listen, options.workers),
         Kind::TokioLarge => tokio_echo::serve_large(options.listen),
+        Kind::Smol => smol_echo::serve(options.listen, options.workers),
+        Kind::Monoio => monoio_echo::serve(options.listen, options.workers),
         Kind::TokioProxy => {
             let to = options.to.ok_or("a proxy needs `--to ADDRESS:PORT`")?;
             tokio_echo::serve_proxy(options.listen, to)
@@ -53,6 +59,8 @@ enum Kind {
     TokioCurrent,
     TokioMulti,
     TokioLarge,
+    Smol,
+    Monoio,
     TokioProxy,
 }
 
@@ -74,6 +82,8 @@ impl Options {
                         Some("tokio-current") => Kind::TokioCurrent,
                         Some("tokio-multi") => Kind::TokioMulti,
                         Some("tokio-large") => Kind::TokioLarge,
+                        Some("smol") => Kind::Smol,
+                        Some("monoio") => Kind::Monoio,
                         Some("tokio-proxy") => Kind::TokioProxy,
                         _ => return Err(WHICH.into()),
                     });
@@ -102,12 +112,17 @@ impl Options {
     }
 }
 
-const WHICH: &str =
-    "name one server: `floor`, `tokio-current`, `tokio-multi`, `tokio-large` or `tokio-proxy`";
+/// What a server gives to each connection whose buffer is to hold any message of the comparisons but the largest.
+const BUFFER_BYTES: usize = 64 << 10;
+
+const WHICH: &str = "name one server: `floor`, `tokio-current`, `tokio-multi`, `tokio-large`, `smol`, `monoio` or \
+                     `tokio-proxy`";
 
 const USAGE: &str = "\
 usage: peer floor         [--listen ADDRESS:PORT] [--spin-us N] [--splice]   poll for N µs before sleeping; use pipes
        peer tokio-current [--listen ADDRESS:PORT]
        peer tokio-multi   [--listen ADDRESS:PORT] [--workers N]
        peer tokio-large   [--listen ADDRESS:PORT]   64 KiB for each connection in place of 4
+       peer smol          [--listen ADDRESS:PORT] [--workers N]
+       peer monoio        [--listen ADDRESS:PORT] [--workers N]
        peer tokio-proxy   [--listen ADDRESS:PORT] --to ADDRESS:PORT";

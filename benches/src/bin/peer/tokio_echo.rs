@@ -8,6 +8,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
 use wakeful_benches::cli::Result;
 
+use crate::BUFFER_BYTES;
+
 pub(crate) fn serve_current_thread(listen: SocketAddr) -> Result<()> {
     serve(current_thread()?, listen, echo::<4096>)
 }
@@ -20,7 +22,7 @@ pub(crate) fn serve_multi_thread(listen: SocketAddr, workers: usize) -> Result<(
 
 /// The same with a buffer that nobody would give to each of many connections.
 pub(crate) fn serve_large(listen: SocketAddr) -> Result<()> {
-    serve(current_thread()?, listen, echo::<{ 64 << 10 }>)
+    serve(current_thread()?, listen, echo::<BUFFER_BYTES>)
 }
 
 pub(crate) fn serve_proxy(listen: SocketAddr, to: SocketAddr) -> Result<()> {

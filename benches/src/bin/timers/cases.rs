@@ -130,7 +130,7 @@ async fn arm_and_drop_on<R: Runtime>(cpus: Vec<usize>, arming: Arming) -> f64 {
         let arming = arming.clone();
         all.push(R::spawn(async move {
             arming.together.wait(); // it blocks its worker, so that no other task comes to run there
-            sys::confine_thread(cpu).expect("one of the allowed CPUs"); // or they may share one
+            sys::confine_thread(&[cpu]).expect("one of the allowed CPUs"); // or they may share one
             match arming.boxed {
                 true => {
                     each(arming.seconds, |cx| {

@@ -9,9 +9,8 @@ use std::env;
 use std::process::ExitCode;
 
 use wakeful_benches::cli::{self, Result};
+use wakeful_benches::executors::{Ours, Tokio};
 use wakeful_benches::timers::{Plan, Runtime};
-
-use crate::runtime::{Ours, Tokio};
 
 fn main() -> ExitCode {
     cli::finish("timers", run())

@@ -6,22 +6,14 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use tokio::io::AsyncReadExt;
-use wakeful_benches::cli::Result;
+use wakeful_benches::executors::{Executor, Ours, Tokio};
 
 /// A runtime that has timers.
-pub(crate) trait Runtime: 'static {
+pub(crate) trait Runtime: Executor {
     type Sleep: Future<Output = ()> + Send;
     type Stream: Send + 'static;
 
     const STREAMS_HAVE_DEADLINES: bool;
-
-    /// Runs `main` on a runtime with so many workers, one of which is this thread if there is only one.
-    fn run<T>(workers: usize, main: impl Future<Output = T>) -> Result<T>;
-
-    /// Begins `task`, which goes on if nobody waits for it.
-    fn spawn<T: Send + 'static>(
-        task: impl Future<Output = T> + Send + 'static,
-    ) -> impl Future<Output = T>;
 
     fn sleep(duration: Duration) -> Self::Sleep;
 
@@ -45,26 +37,11 @@ pub(crate) trait Runtime: 'static {
     ) -> impl Future<Output = io::Result<usize>> + Send;
 }
 
-/// wakeful.
-pub(crate) struct Ours;
-
 impl Runtime for Ours {
     type Sleep = wakeful::time::Sleep;
     type Stream = wakeful::net::TcpStream;
 
     const STREAMS_HAVE_DEADLINES: bool = true;
-
-    fn run<T>(workers: usize, main: impl Future<Output = T>) -> Result<T> {
-        let runtime = wakeful::Builder::new().workers(workers).build()?;
-        Ok(runtime.block_on(main))
-    }
-
-    fn spawn<T: Send + 'static>(
-        task: impl Future<Output = T> + Send + 'static,
-    ) -> impl Future<Output = T> {
-        let task = wakeful::spawn(task);
-        async { task.await.expect("no case panics") }
-    }
 
     fn sleep(duration: Duration) -> Self::Sleep {
         wakeful::time::sleep(duration)
@@ -93,31 +70,11 @@ impl Runtime for Ours {
     }
 }
 
-/// tokio: current-thread with one worker, multi-thread with more.
-pub(crate) struct Tokio;
-
 impl Runtime for Tokio {
     type Sleep = tokio::time::Sleep;
     type Stream = tokio::net::TcpStream;
 
     const STREAMS_HAVE_DEADLINES: bool = false;
-
-    fn run<T>(workers: usize, main: impl Future<Output = T>) -> Result<T> {
-        use tokio::runtime::Builder;
-        let mut builder = match workers {
-            1 => Builder::new_current_thread(),
-            _ => Builder::new_multi_thread(),
-        };
-        let runtime = builder.worker_threads(workers).enable_all().build()?;
-        Ok(runtime.block_on(main))
-    }
-
-    fn spawn<T: Send + 'static>(
-        task: impl Future<Output = T> + Send + 'static,
-    ) -> impl Future<Output = T> {
-        let task = tokio::spawn(task);
-        async { task.await.expect("no case panics") }
-    }
 
     fn sleep(duration: Duration) -> Self::Sleep {
         tokio::time::sleep(duration)

@@ -9,10 +9,10 @@
 //! ```
 //!
 //! A pause for want of descriptors or memory ends when a connection of this server does; every pause ends after a time that doubles
-//! from one failure to the next. Readiness stays as it was: no event will come for those who wait in the backlog already.
+//! from one failure of its kind to the next. Readiness stays as it was: no event will come for those who wait in the backlog already.
 //!
 //! Any other error is waited out for the times that double, whoever goes meanwhile; one that is still there after that is
-//! returned, and ends the server.
+//! returned, and ends the server. It has times of its own: a lack that lasted long says nothing of a listener that fails after it.
 
 use std::future::poll_fn;
 use std::io;
@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use super::House;
 use super::census::Place;
-use super::connection::Start;
+use super::connection::{Accepted, Start};
 use super::listener::Listener;
 use crate::executor::poll_proceed;
 use crate::net::byte_stream::StreamSocket;
@@ -38,16 +38,21 @@ pub(super) async fn accept_loop<L: Listener>(
     start: &mut impl Start<L::Stream>,
 ) -> io::Result<()> {
     let mut shutdown = house.census.token.wait();
-    let mut pause = Pause::default();
+    let (mut shortage, mut fault) = (Pause::default(), Pause::default());
     loop {
         let (mut place, departures) = house.census.place().await;
         poll_fn(poll_proceed).await; // a backlog that never empties must not keep the worker
         let is_ending = shutdown.is_shutting_down(); // before the look at the backlog
         let failed = match listener.acceptor().try_accept() {
             Ok((stream, address)) => {
-                pause = Pause::default();
+                (shortage, fault) = (Pause::default(), Pause::default());
                 if greet::<L>(&mut place, &stream, &address, house) {
-                    start(stream, place)?;
+                    let peer = L::peer_addr(&address);
+                    start(Accepted {
+                        stream,
+                        peer,
+                        place,
+                    })?;
                 }
                 continue;
             }
@@ -71,11 +76,11 @@ pub(super) async fn accept_loop<L: Listener>(
             on_accept_error(&failed);
         }
         if is_shortage(&failed) {
-            let _ = timeout(pause.next(), house.census.departure(departures)).await;
-        } else if pause.is_longest() {
+            let _ = timeout(shortage.next(), house.census.departure(departures)).await;
+        } else if fault.is_longest() {
             return Err(failed);
         } else {
-            sleep(pause.next()).await;
+            sleep(fault.next()).await;
         }
     }
 }

@@ -180,6 +180,13 @@ impl Census {
         self.state.lock().report.pauses += 1;
     }
 
+    /// That handlers have moved so many bytes.
+    pub(super) fn count_bytes(&self, received: u64, sent: u64) {
+        let report = &mut self.state.lock().report;
+        report.received += received;
+        report.sent += sent;
+    }
+
     pub(super) fn report(&self) -> ServerReport {
         self.state.lock().report
     }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::mem;
+use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -22,7 +23,11 @@ pub struct Connection {
     census: Arc<Census>,
     /// Of the connection's place.
     key: u32,
+    /// Bytes that the report does not know of yet: fewer than [`TOLD_FROM`] each.
+    received: u64,
+    sent: u64,
     waited: Waited,
+    peer: Option<SocketAddr>,
 }
 
 /// Who has waited with a [`Connection`] last, and how it is told of the shutdown.
@@ -56,9 +61,40 @@ impl Connection {
         self.census.is_ending()
     }
 
-    /// The token that says so, for tasks that the handler spawns. They are not counted, and not cut off.
+    /// A token that says so, for tasks that the handler spawns. They are not counted, and not cut off.
+    ///
+    /// Each call makes one, below the server's: to shut it down ends what watches it, and neither the server nor another
+    /// connection.
+    #[must_use = "a token that nobody has tells nobody"]
     pub fn shutdown_token(&self) -> ShutdownToken {
-        self.census.token.clone()
+        self.census.token.child()
+    }
+
+    /// Where the peer is, as accept(2) has said it: it costs no system call, and is known also when the peer has gone by now.
+    /// `None` on a Unix socket.
+    pub fn peer_addr(&self) -> Option<SocketAddr> {
+        self.peer
+    }
+
+    /// Adds so many bytes to those that the server's report calls [received](crate::net::ServerReport::received) and
+    /// [sent](crate::net::ServerReport::sent).
+    ///
+    /// Only the handler can tell: a stream does not count, and what is copied within the kernel passes nobody. It costs two
+    /// additions. The report knows of the bytes when the connection is dropped, and before that whenever a mebibyte has come
+    /// together.
+    #[inline]
+    pub fn count_bytes(&mut self, received: usize, sent: usize) {
+        self.received += received as u64;
+        self.sent += sent as u64;
+        if self.received | self.sent >= TOLD_FROM {
+            self.tell_bytes();
+        }
+    }
+
+    #[cold]
+    fn tell_bytes(&mut self) {
+        let (received, sent) = (mem::take(&mut self.received), mem::take(&mut self.sent));
+        self.census.count_bytes(received, sent);
     }
 
     /// Whether the server shuts down. Otherwise the task is woken when it does.
@@ -104,7 +140,7 @@ pin_project! {
 impl<F: Future> Future for UnlessServerEnds<'_, F> {
     type Output = Option<F::Output>;
 
-    #[inline]
+    #[inline(always)] // two looks around the event, and what it does in line is not much either
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         if this.connection.is_shutting_down() {
@@ -117,9 +153,18 @@ impl<F: Future> Future for UnlessServerEnds<'_, F> {
     }
 }
 
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if self.received | self.sent > 0 {
+            self.tell_bytes();
+        }
+    }
+}
+
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connection")
+            .field("peer", &self.peer)
             .field("is_shutting_down", &self.is_shutting_down())
             .finish_non_exhaustive()
     }
@@ -143,10 +188,17 @@ impl<T, E> Outcome for Result<T, E> {
     }
 }
 
-/// Begins to serve the connection that has taken a place. An error says that it can serve nobody any more.
-pub(super) trait Start<S>: FnMut(S, Place) -> io::Result<()> {}
+/// A connection that has taken a place.
+pub(super) struct Accepted<S> {
+    pub(super) stream: S,
+    pub(super) peer: Option<SocketAddr>,
+    pub(super) place: Place,
+}
 
-impl<S, B: FnMut(S, Place) -> io::Result<()>> Start<S> for B {}
+/// Begins to serve a connection. An error says that it can serve nobody any more.
+pub(super) trait Start<S>: FnMut(Accepted<S>) -> io::Result<()> {}
+
+impl<S, B: FnMut(Accepted<S>) -> io::Result<()>> Start<S> for B {}
 
 /// Gives each connection a task that any worker may run.
 pub(super) fn spawning<S, H, F>(mut handler: H) -> impl Start<S>
@@ -154,8 +206,8 @@ where
     H: FnMut(S, Connection) -> F,
     F: Future<Output: Outcome> + Send + 'static,
 {
-    move |stream, place| {
-        if let Some(served) = serve(&mut handler, stream, place) {
+    move |accepted| {
+        if let Some(served) = serve(&mut handler, accepted) {
             drop(spawn(served));
         }
         Ok(())
@@ -163,15 +215,23 @@ where
 }
 
 /// Calls the handler. `None` if it has panicked.
-pub(super) fn serve<S, H, F>(handler: &mut H, stream: S, mut place: Place) -> Option<Served<F>>
+pub(super) fn serve<S, H, F>(handler: &mut H, accepted: Accepted<S>) -> Option<Served<F>>
 where
     H: FnMut(S, Connection) -> F,
     F: Future<Output: Outcome>,
 {
+    let Accepted {
+        stream,
+        peer,
+        mut place,
+    } = accepted;
     let connection = Connection {
         census: place.census().clone(),
         key: place.key(),
+        received: 0,
+        sent: 0,
         waited: Waited::Nobody,
+        peer,
     };
     match catch_unwind(AssertUnwindSafe(|| handler(stream, connection))) {
         Ok(handler) => Some(Served { handler, place }),
@@ -223,3 +283,6 @@ impl Drop for Panicking<'_> {
         self.0.fate = Fate::Panicked;
     }
 }
+
+/// So many bytes are told to the report at once, which takes a lock. A power of two, so that one look asks both counts.
+const TOLD_FROM: u64 = 1 << 20;

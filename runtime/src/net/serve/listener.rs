@@ -22,6 +22,10 @@ pub trait Listener: Send + Sync + 'static {
         stream: &Self::Stream,
         address: &<Self::Stream as StreamSocket>::Address,
     ) -> Option<PeerKey>;
+
+    /// What a handler is told of whose connection it is.
+    #[doc(hidden)]
+    fn peer_addr(address: &<Self::Stream as StreamSocket>::Address) -> Option<SocketAddr>;
 }
 
 impl Listener for TcpListener {
@@ -33,6 +37,10 @@ impl Listener for TcpListener {
 
     fn peer(_: &TcpStream, address: &SocketAddr) -> Option<PeerKey> {
         Some(PeerKey::of_address(address))
+    }
+
+    fn peer_addr(address: &SocketAddr) -> Option<SocketAddr> {
+        Some(*address)
     }
 }
 
@@ -46,5 +54,9 @@ impl Listener for UnixListener {
     fn peer(stream: &UnixStream, _: &net::SocketAddr) -> Option<PeerKey> {
         let peer = stream.peer_credentials().ok()?;
         Some(PeerKey::User(peer.uid()))
+    }
+
+    fn peer_addr(_: &net::SocketAddr) -> Option<SocketAddr> {
+        None // the clients of Unix sockets have no names, with few exceptions
     }
 }

@@ -197,7 +197,7 @@ impl Server {
             let house = house.clone();
             let mut hosts = pinned::Hosts::open(make);
             loops.spawn(async move {
-                let mut start = |stream, place| hosts.send(stream, place);
+                let mut start = |accepted| hosts.send(accepted);
                 accept_loop(&listener, &house, &mut start).await
             });
             Ok(())

@@ -18,8 +18,7 @@ use std::task::{Context, Poll, Waker};
 use pin_project_lite::pin_project;
 
 use super::accept_loop::accept_loop;
-use super::census::Place;
-use super::connection::{Connection, Outcome, serve};
+use super::connection::{Accepted, Connection, Outcome, serve};
 use super::{House, Loops};
 use crate::executor::{Handle, spawn_local};
 use crate::net::{TcpListener, TcpStream};
@@ -57,16 +56,15 @@ impl<S: Send + 'static> Hosts<S> {
     /// # Errors
     ///
     /// If there is no host any more.
-    pub(super) fn send(&mut self, stream: S, place: Place) -> io::Result<()> {
-        let mut parcel = (stream, place);
+    pub(super) fn send(&mut self, mut accepted: Accepted<S>) -> io::Result<()> {
         self.inboxes.sort_by_key(|inbox| inbox.count.load(Relaxed)); // a guess, if some go meanwhile
         for inbox in &self.inboxes {
-            match inbox.push(parcel) {
+            match inbox.push(accepted) {
                 Ok(()) => return Ok(()),
-                Err(refused) => parcel = refused,
+                Err(refused) => accepted = refused,
             }
         }
-        drop(parcel);
+        drop(accepted);
         Err(io::Error::other(
             "no worker has a handler for the connection: making it has panicked, or its thread has left the runtime",
         ))
@@ -86,8 +84,8 @@ where
     H: FnMut(S, Connection) -> F,
     F: Future<Output: Outcome> + 'static,
 {
-    while let Some((stream, place, counted)) = inbox.next().await {
-        if let Some(served) = serve(&mut handler, stream, place) {
+    while let Some((accepted, counted)) = inbox.next().await {
+        if let Some(served) = serve(&mut handler, accepted) {
             drop(spawn_local(Local {
                 served,
                 _counted: counted,
@@ -104,7 +102,7 @@ struct Inbox<S> {
 }
 
 struct State<S> {
-    waiting: VecDeque<(S, Place)>,
+    waiting: VecDeque<Accepted<S>>,
     host: Option<Waker>,
     /// One of the ends is gone.
     is_closed: bool,
@@ -122,12 +120,12 @@ impl<S> Inbox<S> {
         }
     }
 
-    fn push(&self, parcel: (S, Place)) -> Result<(), (S, Place)> {
+    fn push(&self, accepted: Accepted<S>) -> Result<(), Accepted<S>> {
         let mut state = self.state.lock();
         if state.is_closed {
-            return Err(parcel);
+            return Err(accepted);
         }
-        state.waiting.push_back(parcel);
+        state.waiting.push_back(accepted);
         self.count.fetch_add(1, Relaxed);
         let host = state.host.take();
         drop(state);
@@ -150,12 +148,12 @@ struct Receiver<S>(Arc<Inbox<S>>);
 
 impl<S> Receiver<S> {
     /// The next connection, and what counts it; `None` if no more will come.
-    async fn next(&self) -> Option<(S, Place, Counted<S>)> {
-        let (stream, place) = poll_fn(|cx| self.poll_next(cx)).await?;
-        Some((stream, place, Counted(self.0.clone())))
+    async fn next(&self) -> Option<(Accepted<S>, Counted<S>)> {
+        let accepted = poll_fn(|cx| self.poll_next(cx)).await?;
+        Some((accepted, Counted(self.0.clone())))
     }
 
-    fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Option<(S, Place)>> {
+    fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Option<Accepted<S>>> {
         let fresh = cx.waker().clone(); // anybody's code: not under the lock
         let mut state = self.0.state.lock();
         let (next, unused) = match state.waiting.pop_front() {
@@ -232,8 +230,8 @@ where
         let accepting = runtime.spawn_pinned(worker, move || {
             let mut handler = make();
             async move {
-                let mut start = |stream, place| {
-                    drop(serve(&mut handler, stream, place).map(spawn_local));
+                let mut start = |accepted| {
+                    drop(serve(&mut handler, accepted).map(spawn_local));
                     Ok(())
                 };
                 accept_loop(&listener, &house, &mut start).await

@@ -25,6 +25,10 @@ pub struct ServerReport {
     pub refused: u64,
     /// How often no connection could be accepted, for lack of descriptors or memory, and the server has paused.
     pub pauses: u64,
+    /// Bytes that came from the peers, as far as handlers have [counted](super::Connection::count_bytes) them.
+    pub received: u64,
+    /// Bytes that were sent to the peers, as far as handlers have counted them.
+    pub sent: u64,
 }
 
 impl ServerReport {
@@ -44,6 +48,8 @@ impl fmt::Display for ServerReport {
             aborted,
             refused,
             pauses,
+            received,
+            sent,
         } = *self;
         write!(f, "connections: {accepted} accepted")?;
         let ends = [
@@ -65,10 +71,14 @@ impl fmt::Display for ServerReport {
             write!(f, ", {refused} refused")?;
         }
         match pauses {
-            0 => Ok(()),
-            1 => f.write_str("; accepting has paused once"),
-            _ => write!(f, "; accepting has paused {pauses} times"),
+            0 => {}
+            1 => f.write_str("; accepting has paused once")?,
+            _ => write!(f, "; accepting has paused {pauses} times")?,
         }
+        if received + sent > 0 {
+            write!(f, "; {received} bytes received, {sent} sent")?;
+        }
+        Ok(())
     }
 }
 
@@ -122,11 +132,13 @@ mod tests {
             aborted: 1,
             refused: 3,
             pauses: 2,
+            received: 70,
+            sent: 64,
             ..ServerReport::default()
         };
         assert_eq!(
             report.to_string(),
-            "connections: 1 accepted (1 aborted), 3 refused; accepting has paused 2 times"
+            "connections: 1 accepted (1 aborted), 3 refused; accepting has paused 2 times; 70 bytes received, 64 sent"
         );
     }
 }
