@@ -4,14 +4,14 @@ use std::future::poll_fn;
 use std::io::{Read, Write};
 use std::net;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, mpsc};
 use std::task::Poll;
 use std::time::Duration;
 
 use wakeful::net::TcpStream;
 use wakeful::time::{Sleep, sleep};
-use wakeful::{Runtime, spawn, spawn_local};
+use wakeful::{Runtime, spawn, spawn_local, yield_now};
 use wakeful_tests::process::may_open;
 use wakeful_tests::runtimes::{assert_baseline, runtime};
 use wakeful_tests::watchdog::LIMIT;
@@ -19,6 +19,7 @@ use wakeful_tests::{alone, eventually, within};
 
 const CONNECTIONS: usize = 1000;
 const TIMERS: usize = 1000;
+const QUEUED: usize = 200; // no more than a ring holds
 
 #[test]
 fn a_thousand_connections_of_both_workers_are_served_while_either_is_stuck() {
@@ -79,6 +80,51 @@ fn the_timers_of_a_worker_that_is_stuck_go_off_and_so_do_those_of_the_other() {
             }
         },
     );
+}
+
+/// Who always has something to run steals nothing.
+#[test]
+fn the_queue_of_a_worker_that_is_stuck_is_run_by_one_that_never_runs_out_of_work() {
+    within(LIMIT, || {
+        let runtime = runtime(2);
+        for worker in [0, 1] {
+            let is_over = Arc::new(AtomicBool::new(false));
+            let busy = [(); 3].map(|()| {
+                let is_over = is_over.clone();
+                runtime.handle().spawn_pinned(1 - worker, || async move {
+                    let yields = spawn(async move {
+                        while !is_over.load(Relaxed) {
+                            yield_now().await;
+                        }
+                    });
+                    yields.await.unwrap();
+                })
+            });
+            let (begin, begun) = mpsc::channel();
+            let (run, has_run) = mpsc::channel();
+            let (release, held) = mpsc::channel::<()>();
+            let stuck = runtime.handle().spawn_pinned(worker, move || async move {
+                for _ in 0..QUEUED {
+                    let run = run.clone();
+                    drop(spawn(async move { run.send(()).unwrap() }));
+                }
+                begin.send(()).unwrap();
+                held.recv().unwrap();
+            });
+            begun.recv().unwrap();
+            has_run.iter().take(QUEUED).for_each(drop);
+            assert!(!stuck.is_finished());
+            release.send(()).unwrap();
+            is_over.store(true, Relaxed);
+            runtime.block_on(async {
+                stuck.await.unwrap();
+                for busy in busy {
+                    busy.await.unwrap();
+                }
+            });
+        }
+        assert_baseline(&runtime);
+    });
 }
 
 /// It can pass nothing on to make room for them.

@@ -62,16 +62,15 @@ impl Injector {
     /// After [`close`](Self::close) they are released instead: the runtime is gone, and the registry has ended them or is
     /// about to.
     pub(crate) fn push(&self, tasks: impl IntoIterator<Item = Runnable>) {
-        let mut tasks = tasks.into_iter();
         let mut queue = self.queue.lock();
-        if !queue.closed {
-            let waited = queue.tasks.len();
-            queue.tasks.extend(tasks.by_ref());
-            queue.mark_samples(waited);
-            self.len.store(queue.tasks.len(), Release);
+        if queue.closed {
+            drop(queue);
+            return tasks.into_iter().for_each(drop); // outside the lock: the last reference frees the task
         }
-        drop(queue);
-        tasks.for_each(drop); // outside the lock: the last reference frees the task
+        let waited = queue.tasks.len();
+        queue.tasks.extend(tasks);
+        queue.mark_samples(waited);
+        self.len.store(queue.tasks.len(), Release);
     }
 
     /// Takes up to `max` of the oldest tasks and gives each to `take`.

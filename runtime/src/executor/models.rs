@@ -138,6 +138,21 @@ fn a_thief_that_was_overtaken_by_a_refill_takes_nothing_stale() {
     });
 }
 
+/// The same for one that takes them one by one.
+#[test]
+fn who_takes_the_oldest_and_was_overtaken_by_a_refill_takes_nothing_stale() {
+    model(|| {
+        let (tasks, queue) = (Tasks::default(), LocalQueue::new(true));
+        tasks.push(&queue, CAPACITY);
+        let thief = tasks.thief(&queue, Thief::steal_oldest_twice);
+        tasks.run_queued(&queue);
+        tasks.push(&queue, 2);
+        thief.join().unwrap();
+        tasks.run_queued(&queue);
+        tasks.all_ran();
+    });
+}
+
 #[test]
 fn the_next_slot_gives_its_task_to_one_and_is_free_then() {
     model(|| {
@@ -522,6 +537,20 @@ fn a_stuck_worker_that_comes_back_as_it_is_helped_leaves_nothing_that_was_to_run
         let owner = Owner::new();
         (owner.core.queue.set_next(owner.tasks.spawn())).expect("the place is free");
         let helping = owner.is_helped_by(|shared| help(shared, 0, &mut Harvest::new()));
+        owner.works_beside([helping]);
+    });
+}
+
+/// The watch moves what it had queued to where both look.
+#[test]
+fn a_stuck_worker_that_comes_back_as_it_is_helped_and_the_watch_take_each_task_once() {
+    model(|| {
+        let owner = Owner::new();
+        for _ in 0..2 {
+            (owner.core.queue.push(owner.tasks.spawn())).expect("there is room");
+        }
+        let helping = owner.is_helped_by(|shared| help(shared, 0, &mut Harvest::new()));
+        (owner.core.queue.push(owner.tasks.spawn())).expect("there is room"); // it has come back, and goes on
         owner.works_beside([helping]);
     });
 }
@@ -1445,6 +1474,13 @@ impl Thief {
 
     fn steal_all(&self) {
         while self.try_steal() {}
+    }
+
+    fn steal_oldest_twice(&self) {
+        for _ in 0..2 {
+            let oldest = self.from.steal_oldest();
+            oldest.into_iter().for_each(|task| self.tasks.run(task));
+        }
     }
 
     fn steal_next(&self) {

@@ -220,6 +220,30 @@ impl Stealer {
         }
     }
 
+    /// Takes the oldest task: for who has no ring of its own to put half of them in.
+    pub(crate) fn steal_oldest(&self) -> Option<Runnable> {
+        let ring = &*self.ring;
+        if !ring.has_thieves {
+            return None;
+        }
+        let mut head = ring.head.load(Acquire); // pairs with a pop or another thief
+        loop {
+            // Acquire: sees the slots below it.
+            if head >= ring.tail.load(Acquire) {
+                return None;
+            }
+            let oldest = ring.slot(head).load(Relaxed);
+            // AcqRel: the task becomes ours; a later push of the victim knows that its slot has been read.
+            match (ring.head).compare_exchange_weak(head, head + 1, AcqRel, Acquire) {
+                Ok(_) => {
+                    // SAFETY: `head` had not moved, so the slot held a task of `into_raw`; the exchange took it for us alone.
+                    return Some(unsafe { Runnable::from_raw(NonNull::new_unchecked(oldest)) });
+                }
+                Err(actual) => head = actual,
+            }
+        }
+    }
+
     /// Takes the task from the next slot: the last resort of a worker that found nothing else.
     pub(crate) fn steal_next(&self) -> Option<Runnable> {
         if !self.ring.has_thieves {

@@ -11,7 +11,7 @@
 //!   after ten looks in vain a millisecond, and does the same; when all siblings sleep it sleeps as deeply as they.
 //! * *The watch* ([`keep_watch`]), a thread that every runtime with several workers has, for when no worker is awake to look
 //!   or none has noticed work that it could take. It looks every 1 to 10 ms, turns the reactors of stuck workers, fires their
-//!   timers, takes what they were to run next, and wakes somebody for what is in their queues, or to go on guard. It runs no task.
+//!   timers, moves what is in their queues to the injector, and wakes somebody for that, or to go on guard. It runs no task.
 //!
 //! What no one sees in time is a poll shorter than a period of the watch that begins while all siblings sleep, and go on sleeping. To
 //! wake one for each worker that leaves its sleep would cost every message a wake-up.
@@ -33,6 +33,7 @@
 //! and the guard would not wake in vain, for two system calls a stall, and an order in which the instances may contain each other.
 
 use std::cell::{Cell, RefCell};
+use std::iter;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -41,6 +42,7 @@ use super::context::{self, Context};
 use super::core::Harvest;
 use super::counters::Count;
 use super::idle::Parker;
+use super::queue::CAPACITY;
 use super::shared::{Home, Remote, Shared};
 use super::stall::{Look, Stalls};
 use crate::reactor::EVENTS_MAX;
@@ -294,8 +296,13 @@ pub(super) fn help(shared: &Shared, worker: usize, harvest: &mut Harvest) {
         .timers
         .fire(shared.clock.now(), woken);
     wake_all(woken); // from no worker's thread: into the injector and the inboxes
-    if let Some(next) = shared.remotes[worker].stealer.steal_next() {
-        shared.inject([next]);
+    let stealer = &shared.remotes[worker].stealer;
+    let next = stealer.steal_next();
+    if next.is_some() || !stealer.is_empty() {
+        // Siblings that always have something to run steal nothing, but they come to the injector. Not more than a ring holds:
+        // its owner may have come back, and go on to fill it.
+        let queued = iter::from_fn(|| stealer.steal_oldest()).take(CAPACITY);
+        shared.inject(next.into_iter().chain(queued));
     } else if shared.has_work() || !shared.guard.is_mounted() {
         shared.work_published(); // whoever wakes for it and finds nothing goes on guard
     }
