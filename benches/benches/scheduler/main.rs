@@ -20,9 +20,10 @@ use std::process::ExitCode;
 
 use wakeful_benches::cli::{self, Result};
 use wakeful_benches::contender::version_of;
+use wakeful_benches::results::Results;
 
 use crate::options::Options;
-use crate::rows::{Row, table};
+use crate::rows::{Row, table, title};
 
 fn main() -> ExitCode {
     cli::finish("scheduler bench", run())
@@ -33,20 +34,23 @@ fn run() -> Result<()> {
         println!("{}", options::USAGE);
         return Ok(());
     };
-    println!(
-        "tokio {}, async-executor {}; {} rounds",
-        version_of("tokio"),
+    let results = Results::new("scheduler", options.quick)?;
+    results.text(format!(
+        "async-executor {}; {} rounds",
         version_of("async-executor"),
         options.rounds
-    );
-    for (title, workers) in [("one worker", 1), ("two workers", 2)] {
+    ));
+    for workers in [1, 2] {
         if options.workers.is_some_and(|only| only != workers) {
             continue;
         }
         let rows = Row::measure(workers, &options)?;
         if !rows.is_empty() {
-            print!("\n{title}\n{}", table(&rows));
+            results.table(title(workers), table(&rows));
         }
+        rows.iter()
+            .filter_map(Row::claim)
+            .for_each(|claim| results.claim(claim));
     }
-    Ok(())
+    results.write()
 }

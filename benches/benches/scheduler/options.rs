@@ -9,6 +9,7 @@ pub(crate) struct Options {
     pub(crate) rows: Vec<String>,
     /// `None`: one and two.
     pub(crate) workers: Option<usize>,
+    pub(crate) quick: bool,
     pub(crate) rounds: usize,
     /// How long a measurement takes.
     pub(crate) seconds: f64,
@@ -38,6 +39,7 @@ impl Options {
         Ok(Some(Self {
             rows,
             workers,
+            quick,
             rounds: rounds.unwrap_or(if quick { 3 } else { 9 }),
             seconds: if quick { 0.1 } else { 0.3 },
         }))

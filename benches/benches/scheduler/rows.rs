@@ -1,10 +1,9 @@
 //! What is measured, what it must come to, and the rows that it gives.
 
-use std::fmt;
 use std::path::Path;
 
-use serde::Serialize;
 use wakeful_benches::cli::Result;
+use wakeful_benches::results::{self, Claim};
 use wakeful_benches::rounds::{Series, interleaved};
 use wakeful_benches::scheduler::{Case, Peer, Plan};
 use wakeful_benches::sys;
@@ -13,7 +12,7 @@ use wakeful_benches::table::Table;
 use crate::options::Options;
 
 /// A figure of ours beside those of the peers.
-#[derive(Debug, Serialize)]
+#[derive(Debug)]
 pub(crate) struct Row {
     pub(crate) name: &'static str,
     pub(crate) workers: usize,
@@ -24,7 +23,7 @@ pub(crate) struct Row {
 }
 
 /// What must not be exceeded.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum Bound {
     /// By the ratio to tokio's figure.
     Ratio(f64),
@@ -32,17 +31,8 @@ pub(crate) enum Bound {
     Figure(f64),
 }
 
-impl fmt::Display for Bound {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Ratio(ratio) => write!(f, "{ratio:.2} ×"),
-            Self::Figure(figure) => write!(f, "{figure:.1}"),
-        }
-    }
-}
-
 /// A figure of a peer.
-#[derive(Debug, Serialize)]
+#[derive(Debug)]
 pub(crate) struct Compared {
     pub(crate) name: &'static str,
     pub(crate) median: f64,
@@ -83,6 +73,35 @@ impl Row {
         }
         Ok(rows)
     }
+
+    /// Whether the bound is kept, if there is one.
+    pub(crate) fn claim(&self) -> Option<Claim> {
+        let tokio = &self.peers[0];
+        let (peer, figure, most) = match self.bound? {
+            Bound::Ratio(most) => (
+                format!("{} {:.1}", tokio.name, tokio.median),
+                tokio.ratio,
+                most,
+            ),
+            Bound::Figure(most) => (String::new(), self.ours, most),
+        };
+        Some(Claim {
+            work: format!("{}, {}", title(self.workers), self.name),
+            ours: format!("{:.1}", self.ours),
+            peer,
+            figure: Some(figure),
+            bound: results::Bound::AtMost(most),
+            excuse: String::new(),
+        })
+    }
+}
+
+/// What stands above the rows with so many workers.
+pub(crate) fn title(workers: usize) -> &'static str {
+    match workers {
+        1 => "one worker",
+        _ => "two workers",
+    }
 }
 
 fn compare(all: &[Series], figure: usize) -> Vec<Compared> {
@@ -96,9 +115,9 @@ fn compare(all: &[Series], figure: usize) -> Vec<Compared> {
         .collect()
 }
 
-/// The rows for the terminal.
+/// The rows as they are shown.
 pub(crate) fn table(rows: &[Row]) -> Table {
-    let mut table = Table::new(["", "ours", "tokio", "÷ tokio", "at most", "smol", "÷ smol"]);
+    let mut table = Table::new(["", "ours", "tokio", "÷ tokio", "smol", "÷ smol"]);
     for row in rows {
         let [tokio, smol] = &row.peers[..] else {
             unreachable!("two peers")
@@ -108,8 +127,6 @@ pub(crate) fn table(rows: &[Row]) -> Table {
             format!("{:.1}", row.ours),
             format!("{:.1}", tokio.median),
             format!("{:.2}", tokio.ratio),
-            row.bound
-                .map_or(String::new(), |bound| format!("{bound:.2}")),
             format!("{:.1}", smol.median),
             format!("{:.2}", smol.ratio),
         ]);
