@@ -743,6 +743,25 @@ fn local_tasks_that_a_shutdown_ends_are_counted() {
     });
 }
 
+/// Worker 0 is the stand-in's while nobody is in `block_on`.
+#[test]
+fn local_tasks_of_the_stand_in_that_a_shutdown_ends_are_counted_once() {
+    within(LIMIT, || {
+        let runtime = runtime(2);
+        let handle = runtime.handle().clone();
+        let (polled, polls) = mpsc::channel();
+        for worker in [0, 1] {
+            let polled = polled.clone();
+            drop(handle.spawn_pinned(worker, || Parked::new(polled)));
+        }
+        for _ in 0..2 {
+            polls.recv().unwrap();
+        }
+        assert_eq!(runtime.shutdown(AMPLE).tasks_dropped, 2);
+        assert_eq!(handle.metrics().tasks, 0);
+    });
+}
+
 #[test]
 fn a_closure_that_runs_has_until_the_deadline() {
     for_each_size([1, 2], |workers| {

@@ -112,11 +112,13 @@ impl LocalTasks {
         self.empty_inbox();
     }
 
-    /// Ends all tasks. Wakes that come later are released.
+    /// Ends all tasks. Wakes that come later are released. A second time there is nothing to do.
     pub(crate) fn close(&self) {
         let mail = {
             let mut mail = self.inbox.mail.lock();
-            mail.closed = true;
+            if std::mem::replace(&mut mail.closed, true) {
+                return; // or what has ended would be counted again
+            }
             std::mem::take(&mut mail.runnables)
         };
         drop(mail); // what they stand for ends below
