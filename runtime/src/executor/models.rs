@@ -109,6 +109,18 @@ fn an_owner_that_takes_half_of_a_full_ring_and_a_thief_take_each_task_once() {
     });
 }
 
+/// Less than half may be left.
+#[test]
+fn an_owner_takes_no_half_of_a_ring_that_a_thief_has_emptied() {
+    model(|| {
+        let (tasks, queue) = (Tasks::default(), LocalQueue::new(true));
+        tasks.push(&queue, CAPACITY);
+        tasks.thief(&queue, Thief::steal_all).join().unwrap();
+        assert!(queue.take_older_half().is_none());
+        tasks.all_ran();
+    });
+}
+
 #[test]
 fn two_thieves_and_an_owner_never_take_the_same_task() {
     model(|| {

@@ -165,6 +165,30 @@ fn a_poll_that_asks_for_another_and_a_wake_from_afar_make_one_more_poll() {
 }
 
 #[test]
+fn a_poll_that_asks_for_another_gets_it_though_nobody_wakes_the_task() {
+    model(|world| {
+        let mut polls = 0;
+        let (task, handle, waker) = world.idle(poll_fn(move |cx| {
+            polls += 1;
+            match polls {
+                1 => Poll::Pending,
+                2 => {
+                    run_again(cx.waker());
+                    Poll::Pending
+                }
+                _ => Poll::Ready(()),
+            }
+        }));
+        waker.wake_by_ref();
+        let afar = thread::spawn(move || drop((waker.clone(), waker)));
+        world.run_all();
+        assert!(handle.is_finished());
+        afar.join().unwrap();
+        world.end(task, Some(handle));
+    });
+}
+
+#[test]
 fn a_poll_that_asks_for_another_meets_an_abort() {
     model(|world| {
         let (task, handle, waker) = world.idle(asks_once());
