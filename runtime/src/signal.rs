@@ -61,6 +61,7 @@ use crate::sys::signal::{self as numbers, Arrivals};
 /// })
 /// # }
 /// ```
+#[inline]
 pub fn ctrl_c() -> impl Future<Output = io::Result<()>> {
     let listener = signal(SignalKind::interrupt());
     async move { listener?.recv().await }
@@ -93,6 +94,7 @@ pub fn ctrl_c() -> impl Future<Output = io::Result<()>> {
 /// })
 /// # }
 /// ```
+#[inline]
 pub fn signal(kind: SignalKind) -> io::Result<Signal> {
     let (arrivals, seen) = Arrivals::catch(kind.0)?;
     Ok(Signal {
@@ -138,6 +140,7 @@ impl Signal {
     /// [`recv`](Self::recv) for hand-written futures.
     ///
     /// Only the last task that called this is woken.
+    #[inline]
     pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Self { arrivals, seen } = self;
         arrivals.poll_read_with(cx, |arrivals| news(arrivals, seen))
@@ -147,6 +150,7 @@ impl Signal {
 impl Stream for Signal {
     type Item = ();
 
+    #[inline]
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<()>> {
         Poll::Ready(ready!(self.get_mut().poll_recv(cx)).ok())
     }

@@ -139,6 +139,7 @@ impl Pool {
     }
 
     /// Queues a closure. Blocks while the queue is full.
+    #[inline]
     pub(crate) fn submit(&self, job: Job) -> Submitted {
         let mut state = self.state.lock();
         while state.queue.len() >= self.limits.queue_max && !state.closed {
@@ -184,6 +185,7 @@ impl Pool {
     }
 
     /// There is no thread for this key.
+    #[inline]
     pub(crate) fn thread_was_refused(&self, key: usize) {
         let mut state = self.state.lock();
         state.threads.remove(key);
@@ -246,6 +248,7 @@ impl Pool {
     }
 
     /// The closures that run, except the one that asks and those that are [spared](Job::spared).
+    #[inline]
     pub(crate) fn running(&self) -> Vec<TaskInfo> {
         let state = self.state.lock();
         let own = state.running_here();

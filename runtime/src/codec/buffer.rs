@@ -49,6 +49,7 @@ impl Buffer {
     }
 
     /// Gives back the memory that is not needed while nothing happens.
+    #[inline]
     pub(super) fn rest(&mut self) {
         if self.is_empty() {
             *self = Self::default();

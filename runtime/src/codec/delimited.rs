@@ -76,6 +76,7 @@ impl Delimited {
 impl Decoder for Delimited {
     type Frame = Vec<u8>;
 
+    #[inline]
     fn decode(&mut self, input: &mut &[u8]) -> io::Result<Option<Vec<u8>>> {
         let found = self.search.find(&self.delimiter, input);
         if found.unwrap_or(self.search.ruled_out()) > self.max_bytes {

@@ -129,6 +129,7 @@ impl LengthDelimited {
     }
 
     /// How many bytes the body has whose head is at the beginning of `input`, if the head is there and can be right.
+    #[inline]
     fn body_bytes(&self, input: &[u8]) -> io::Result<Option<usize>> {
         let Some(head) = input.get(..self.head_bytes()) else {
             return Ok(None);
@@ -179,6 +180,7 @@ impl Default for LengthDelimited {
 impl Decoder for LengthDelimited {
     type Frame = Vec<u8>;
 
+    #[inline]
     fn decode(&mut self, input: &mut &[u8]) -> io::Result<Option<Vec<u8>>> {
         let Some(body_bytes) = self.body_bytes(input)? else {
             return Ok(None);
@@ -194,6 +196,7 @@ impl Decoder for LengthDelimited {
         Ok(Some(frame))
     }
 
+    #[inline]
     fn truncated(&self, rest: &[u8]) -> io::Error {
         match self.body_bytes(rest) {
             Ok(Some(body_bytes)) => truncated_of(WHAT, rest.len(), self.head_bytes() + body_bytes),

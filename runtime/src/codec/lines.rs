@@ -95,6 +95,7 @@ impl Default for Lines {
 impl Decoder for Lines {
     type Frame = String;
 
+    #[inline]
     fn decode(&mut self, input: &mut &[u8]) -> io::Result<Option<String>> {
         let Some(newline) = self.end.find(input, self.scanned) else {
             self.scanned = input.len();
@@ -163,6 +164,7 @@ impl End {
     }
 
     /// The place of the first `\n` that ends a line. None is among the first `scanned` bytes.
+    #[inline]
     fn find(self, input: &[u8], mut scanned: usize) -> Option<usize> {
         loop {
             let newline = scanned + find_byte(b'\n', &input[scanned..])?;

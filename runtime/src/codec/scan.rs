@@ -5,6 +5,7 @@ use std::sync::Arc;
 /// The place of the first `byte` in `bytes`.
 ///
 /// By blocks, for which the compiler has vector instructions, until one contains it.
+#[inline]
 pub(super) fn find_byte(byte: u8, bytes: &[u8]) -> Option<usize> {
     let (blocks, _) = bytes.as_chunks::<BLOCK_BYTES>();
     let is_in = |block: &[u8; BLOCK_BYTES]| block.iter().fold(false, |any, b| any | (*b == byte));
@@ -23,6 +24,7 @@ pub(super) struct Needle {
 }
 
 impl Needle {
+    #[inline]
     pub(super) fn new(bytes: &[u8]) -> Arc<Self> {
         let mut borders = vec![0; bytes.len()];
         for at in 1..bytes.len() {
@@ -59,6 +61,7 @@ impl Search {
     }
 
     /// Goes on in `bytes`, which begins with what it was called with before, and returns where the needle begins.
+    #[inline]
     pub(super) fn find(&mut self, needle: &Needle, bytes: &[u8]) -> Option<usize> {
         let Needle {
             bytes: sought,

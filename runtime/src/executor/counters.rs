@@ -158,6 +158,7 @@ impl Times {
             .add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
     }
 
+    #[inline]
     pub(super) fn snapshot(&self) -> Histogram {
         Histogram::new(
             array::from_fn(|bucket| self.counts[bucket].get()),

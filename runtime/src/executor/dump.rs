@@ -78,6 +78,7 @@ pub enum Wait {
 
 impl Shared {
     /// Every live task.
+    #[inline]
     pub(super) fn dump(&self) -> Vec<TaskReport> {
         let locals = self.locals.lock().clone();
         let registries = (self.remotes.iter()).map(|remote| &remote.registry);
@@ -106,6 +107,7 @@ impl Shared {
     }
 
     /// What tasks wait for, in the order of their addresses.
+    #[inline]
     fn waits(&self) -> Vec<(usize, Wait)> {
         let mut waits = Vec::new();
         let now = self.clock.now();
@@ -132,6 +134,7 @@ impl Shared {
     }
 
     /// `None` if the task has completed meanwhile.
+    #[inline]
     fn report_of(
         &self,
         task: &TaskRef,
@@ -177,6 +180,7 @@ impl Shared {
 }
 
 impl fmt::Display for TaskReport {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}; {} polls", self.info, self.state, self.polls)?;
         if let Some(since) = self.since_poll {
@@ -187,6 +191,7 @@ impl fmt::Display for TaskReport {
 }
 
 impl fmt::Display for TaskState {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Running {
@@ -210,6 +215,7 @@ impl fmt::Display for TaskState {
 }
 
 impl fmt::Display for Wait {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Readable(fd) => write!(f, "descriptor {fd} is readable"),

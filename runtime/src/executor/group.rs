@@ -187,6 +187,7 @@ struct Report {
 }
 
 impl Drop for Report {
+    #[inline]
     fn drop(&mut self) {
         self.ended.report(self.key);
     }
@@ -203,6 +204,7 @@ struct EndedState {
 }
 
 impl Ended {
+    #[inline]
     fn report(&self, key: usize) {
         let owner = {
             let mut state = self.0.lock();
@@ -215,6 +217,7 @@ impl Ended {
     }
 
     /// The member that ended first, or a place in line for the owner.
+    #[inline]
     fn first(&self, cx: &mut Context<'_>) -> Option<usize> {
         let fresh = cx.waker().clone(); // anybody's code: not under the lock
         let mut state = self.0.lock();
@@ -228,6 +231,7 @@ impl Ended {
         first
     }
 
+    #[inline]
     fn remove_first(&self) {
         self.0.lock().keys.pop_front();
     }

@@ -67,6 +67,7 @@ use crate::util::sync::thread::{self, Thread};
 /// # std::io::Result::Ok(())
 /// ```
 #[track_caller]
+#[inline]
 pub fn block_in_place<R>(closure: impl FnOnce() -> R) -> R {
     let location = Location::caller();
     let context = context::current();
@@ -109,6 +110,7 @@ impl Worker {
 
 impl Home {
     /// Has a thread of the pool drive the core for as long as the lease lasts.
+    #[inline]
     fn start_stand_in(self: &Arc<Self>, lease: &Arc<Lease>, location: &'static Location<'static>) {
         let (home, lease) = (self.clone(), lease.clone());
         self.shared.ending.expect_thread();
@@ -134,6 +136,7 @@ impl Drop for Ended {
 }
 
 /// The life of a stand-in.
+#[inline]
 fn stand_in(home: Arc<Home>, lease: &Lease) {
     let Some(core) = lease.take() else { return };
     let shared = home.shared.clone();
@@ -207,6 +210,7 @@ impl Lease {
     }
 
     /// The stand-in gives the core back; `None` if it has passed it on.
+    #[inline]
     pub(crate) fn give_back(&self, core: Option<Core>) {
         *self.place.lock() = core.map_or(Place::PassedOn, Place::Here);
         self.owner.unpark();

@@ -93,20 +93,24 @@ pub struct WorkerMetrics {
 
 impl Metrics {
     /// Polls of tasks and main futures on all workers.
+    #[inline]
     pub fn polls(&self) -> u64 {
         self.each_worker.iter().map(|worker| worker.polls).sum()
     }
 
     /// How long polls took, on all workers; a sample of one in 64.
+    #[inline]
     pub fn poll_times(&self) -> Histogram {
         sum(self.each_worker.iter().map(|worker| &worker.poll_times))
     }
 
     /// How long tasks waited in a queue before a poll, on all workers; a sample of one in 64.
+    #[inline]
     pub fn waits(&self) -> Histogram {
         sum(self.each_worker.iter().map(|worker| &worker.waits))
     }
 
+    #[inline]
     pub(super) fn of(shared: &Shared) -> Self {
         let remotes = || shared.remotes.iter();
         let reactors = || shared.reactors.iter();
@@ -132,6 +136,7 @@ impl Metrics {
 }
 
 impl WorkerMetrics {
+    #[inline]
     fn of(remote: &Remote) -> Self {
         let counters = &remote.counters;
         let (notifications_sent, notifications_coalesced) = remote.parker.notifications();
@@ -155,6 +160,7 @@ impl WorkerMetrics {
 }
 
 impl fmt::Display for Metrics {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
@@ -187,6 +193,7 @@ impl fmt::Display for Metrics {
 }
 
 impl fmt::Display for WorkerMetrics {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
@@ -228,6 +235,7 @@ impl Histogram {
     }
 
     /// How many there were.
+    #[inline]
     pub fn count(&self) -> u64 {
         self.counts.iter().sum()
     }
@@ -247,6 +255,7 @@ impl Histogram {
     /// had to be. `None` if there were none at all.
     ///
     /// For what is in the last bucket, which has no bound, it is the lower one.
+    #[inline]
     pub fn quantile(&self, part: f64) -> Option<Duration> {
         let count = self.count();
         if count == 0 {
@@ -265,6 +274,7 @@ impl Histogram {
 
 /// Such as `1000 samples: half in 4.1 µs, 99 % in 32.8 µs, all in 65.5 µs`.
 impl fmt::Display for Histogram {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} samples", self.count())?;
         let quantile = |part| self.quantile(part);

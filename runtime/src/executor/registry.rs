@@ -113,6 +113,7 @@ impl Registry {
     }
 
     /// Adds a reference to each live task to `into`. Takes the lock for at most `step` of them at a time.
+    #[inline]
     pub(crate) fn collect(&self, step: usize, into: &mut Vec<TaskRef>) {
         let mut from = 0;
         loop {
@@ -138,6 +139,7 @@ impl Registry {
     }
 
     /// Adds the tasks that some thread is in to `running`, and says how many there are in all.
+    #[inline]
     pub(crate) fn survey(&self, running: &mut Vec<TaskInfo>) -> usize {
         let tasks = self.tasks.lock();
         let live = (tasks.live.iter()).filter(|(_, task)| !task.is_complete());

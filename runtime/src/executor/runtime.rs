@@ -117,6 +117,7 @@ impl Runtime {
     }
 
     /// What the runtime holds at this moment, and what it has done.
+    #[inline]
     pub fn metrics(&self) -> Metrics {
         self.handle.metrics()
     }
@@ -151,6 +152,7 @@ impl Runtime {
     /// assert_eq!(report.tasks_dropped, 1);
     /// # std::io::Result::Ok(())
     /// ```
+    #[inline]
     pub fn shutdown(mut self, deadline: Duration) -> ShutdownReport {
         self.end(deadline, false);
         self.handle.home.shared.report()
@@ -326,6 +328,7 @@ impl Handle {
     }
 
     /// What the runtime holds at this moment, and what it has done.
+    #[inline]
     pub fn metrics(&self) -> Metrics {
         drop(context::with_worker(Worker::take_spare_timer)); // a task counts no timer that it has dropped
         Metrics::of(&self.home.shared)
@@ -352,6 +355,7 @@ impl Handle {
     ///     assert!(matches!(waits[..], [Wait::Timer(due_in)] if due_in > Duration::from_secs(1)));
     /// });
     /// ```
+    #[inline]
     pub fn tasks(&self) -> Vec<TaskReport> {
         drop(context::with_worker(Worker::take_spare_timer)); // a task waits for no timer that it has dropped
         self.home.shared.dump()

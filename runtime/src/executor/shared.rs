@@ -329,6 +329,7 @@ pub(crate) struct Arrival {
 }
 
 impl Arrivals {
+    #[inline]
     fn push(&self, arrival: Arrival) -> Result<(), Arrival> {
         let mut list = self.list.lock();
         if list.closed {

@@ -214,6 +214,7 @@ impl Shared {
     }
 
     /// What is left at this moment, and what is not.
+    #[inline]
     pub(super) fn report(&self) -> ShutdownReport {
         let mut stuck = Vec::new();
         let mut leaked_count = 0;
@@ -268,6 +269,7 @@ impl ShutdownReport {
 }
 
 impl fmt::Display for ShutdownReport {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,

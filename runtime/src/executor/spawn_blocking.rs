@@ -90,6 +90,7 @@ impl Home {
         handle
     }
 
+    #[inline]
     fn blocking_meta(&self, name: Option<&str>, location: &'static Location<'static>) -> Meta {
         Meta {
             name: name.map(Into::into),
@@ -98,6 +99,7 @@ impl Home {
         }
     }
 
+    #[inline]
     fn submit(self: &Arc<Self>, job: Job) {
         match self.shared.blocking.submit(job) {
             Submitted::Queued => {}
@@ -107,6 +109,7 @@ impl Home {
     }
 
     #[cold]
+    #[inline]
     fn start_blocking_thread(self: &Arc<Self>, key: usize) {
         let home = self.clone();
         let body = move || run_blocking_thread(home, key);
@@ -118,6 +121,7 @@ impl Home {
 }
 
 /// The life of a thread for blocking closures.
+#[inline]
 fn run_blocking_thread(home: Arc<Home>, key: usize) {
     let pool = home.shared.blocking.clone();
     {

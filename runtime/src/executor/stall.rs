@@ -58,6 +58,7 @@ impl Stall {
 }
 
 impl fmt::Display for Stall {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (worker, culprit, duration) = (self.worker, &self.culprit, self.duration);
         match &self.thread {

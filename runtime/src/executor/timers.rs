@@ -289,6 +289,7 @@ impl Timer {
     }
 
     /// Has `waker` woken instead of the one before. `false` if the timer has fired.
+    #[inline]
     pub(crate) fn set_waker(&self, waker: &Waker) -> bool {
         self.with_waker(waker, |_| ()).is_some()
     }
@@ -377,6 +378,7 @@ impl Home {
 ///
 /// Outside a runtime, and in one that goes by the system's clock.
 #[track_caller]
+#[inline]
 pub(crate) fn advance_virtual_time(target: Duration) -> bool {
     let context = context::expect_current("`time::advance`");
     drop(context.worker().and_then(Worker::take_spare_timer)); // or it would be a step of its own

@@ -366,6 +366,7 @@ impl Transfer {
 }
 
 /// Two directions as one: the first failure ends both, success takes both.
+#[inline]
 pub(crate) fn both(
     there: Poll<io::Result<()>>,
     back: Poll<io::Result<()>>,

@@ -45,6 +45,7 @@ pub(crate) struct Deadlines([Arc<Deadline>; 2]);
 
 impl Deadlines {
     /// None in either direction.
+    #[inline]
     pub(crate) fn new() -> Self {
         Self(
             [Direction::Read, Direction::Write].map(|direction| Arc::new(Deadline::new(direction))),

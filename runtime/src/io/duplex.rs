@@ -48,6 +48,7 @@ use crate::util::sync::Mutex;
 /// # std::io::Result::Ok(())
 /// ```
 #[track_caller]
+#[inline]
 pub fn duplex(capacity: usize) -> (Duplex, Duplex) {
     assert!(
         capacity > 0,
@@ -105,6 +106,7 @@ impl Duplex {
 }
 
 impl AsyncRead for Duplex {
+    #[inline]
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -124,6 +126,7 @@ impl AsyncRead for Duplex {
 }
 
 impl AsyncWrite for Duplex {
+    #[inline]
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -194,6 +197,7 @@ impl Side {
 }
 
 impl Pipe {
+    #[inline]
     fn new(capacity: usize) -> Self {
         Self {
             capacity,

@@ -136,6 +136,7 @@ impl Gate {
         self.registration.readiness()
     }
 
+    #[inline]
     pub(super) fn set_deadline(&self, direction: Direction, deadline: Option<Instant>) {
         if deadline.is_none() && self.limits.get().is_none() {
             return;
@@ -151,6 +152,7 @@ impl Gate {
         limits.deadlines.of(direction).get().map(Instant::at)
     }
 
+    #[inline]
     pub(super) fn set_idle_timeout(&self, limit: Option<Duration>) {
         if limit.is_some() || self.limits.get().is_some() {
             self.limits().idle.set(limit);
@@ -161,6 +163,7 @@ impl Gate {
         self.limits.get()?.idle.get()
     }
 
+    #[inline]
     fn limits(&self) -> &Limits {
         self.limits.get_or_init(|| {
             Box::new(Limits {

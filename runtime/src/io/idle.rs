@@ -31,6 +31,7 @@ pub(crate) struct IdleLimit {
 
 impl IdleLimit {
     /// None.
+    #[inline]
     pub(crate) fn new() -> Self {
         Self {
             limit: AtomicU64::new(NONE),
@@ -40,6 +41,7 @@ impl IdleLimit {
     }
 
     /// Sets the limit, from the next wait on, or takes it away, also from those that wait now.
+    #[inline]
     pub(crate) fn set(&self, limit: Option<Duration>) {
         let limit = limit.and_then(|limit| u64::try_from(limit.as_nanos()).ok());
         self.limit.store(limit.unwrap_or(NONE), Release);

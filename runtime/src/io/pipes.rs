@@ -32,6 +32,7 @@ pub(crate) struct LentPipe {
 
 impl LentPipe {
     /// A pipe that is empty; `None` if none is to be had.
+    #[inline]
     pub(crate) fn take() -> Option<Self> {
         if !is_sigpipe_ignored() {
             return None;
@@ -54,6 +55,7 @@ impl LentPipe {
     }
 
     /// Moves what `socket` has, as far as there is room, into the pipe, which is empty; 0 means that the peer sends no more.
+    #[inline]
     pub(crate) fn fill(&mut self, socket: &Socket) -> io::Result<usize> {
         debug_assert!(self.is_empty());
         self.held = self.pipe().fill(socket, FILL_MAX)?;
@@ -61,6 +63,7 @@ impl LentPipe {
     }
 
     /// Moves what `socket` has room for out of the pipe, which is not empty.
+    #[inline]
     pub(crate) fn drain(&mut self, socket: &Socket) -> io::Result<usize> {
         let count = self.pipe().drain(socket, self.held)?;
         self.held -= count;
@@ -73,6 +76,7 @@ impl LentPipe {
 }
 
 impl Drop for LentPipe {
+    #[inline]
     fn drop(&mut self) {
         let Some(pipe) = self.pipe.take_if(|_| self.held == 0) else {
             return;
@@ -98,6 +102,7 @@ pub(crate) fn is_sigpipe_ignored() -> bool {
 struct CountedPipe(Pipe);
 
 impl CountedPipe {
+    #[inline]
     fn new() -> Option<Self> {
         if PIPES_COUNT.fetch_add(1, Relaxed) < PIPES_MAX
             && let Ok(pipe) = Pipe::new()

@@ -84,6 +84,7 @@ pub struct Incoming<'a, T = TcpStream> {
 impl<T: StreamSocket> Stream for Incoming<'_, T> {
     type Item = io::Result<T>;
 
+    #[inline]
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let accepted = ready!(poll_accept(cx, &mut self.get_mut().wait));
         Poll::Ready(Some(accepted.map(|(stream, _)| stream)))
@@ -98,6 +99,7 @@ impl<T> fmt::Debug for Incoming<'_, T> {
     }
 }
 
+#[inline]
 fn poll_accept<T: StreamSocket>(
     cx: &mut Context<'_>,
     wait: &mut Wait<'_, Socket>,
@@ -149,6 +151,7 @@ macro_rules! accept_operations {
             /// [`accept`](Self::accept) for hand-written futures.
             ///
             /// Only the last task that called this is woken; futures and [`Incoming`] do not have this limit.
+            #[inline]
             pub fn poll_accept(
                 &self,
                 cx: &mut Context<'_>,
@@ -162,6 +165,7 @@ macro_rules! accept_operations {
             ///
             /// [`WouldBlock`](io::ErrorKind::WouldBlock) if there is none. It tries one time, so it also returns the
             /// errors after which [`accept`](Self::accept) tries again.
+            #[inline]
             pub fn try_accept(&self) -> io::Result<($Stream, $Address)> {
                 self.acceptor.try_accept()
             }

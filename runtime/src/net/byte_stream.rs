@@ -272,6 +272,7 @@ impl<T> From<AsyncFd<Socket>> for ByteStream<T> {
 }
 
 /// Ends one direction or both. On a connection that is gone there is nothing left to end.
+#[inline]
 pub(super) fn shut_down(socket: &Socket, how: Shutdown) -> io::Result<()> {
     match socket.shutdown(how) {
         Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
@@ -307,6 +308,7 @@ fn send(socket: &Socket, bytes: &[u8]) -> Try<usize> {
     Try::of_transfer(socket.send(bytes), bytes.len())
 }
 
+#[inline]
 fn send_vectored(socket: &Socket, buffers: &[IoSlice<'_>], room: usize) -> Try<usize> {
     Try::of_transfer(socket.send_vectored(buffers), room)
 }

@@ -122,6 +122,7 @@ where
 }
 
 /// The addresses in an order in which the families take turns, that of the first one first. Within a family the order stays.
+#[inline]
 fn interleaved(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     let Some(first) = addresses.first() else {
         return addresses;

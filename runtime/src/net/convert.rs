@@ -16,6 +16,7 @@ use crate::sys::socket::{Domain, Socket, Type};
 /// # Errors
 ///
 /// `InvalidInput` if it is not; it is closed then.
+#[inline]
 pub(super) fn adopt(fd: OwnedFd, wanted: Kind) -> io::Result<Socket> {
     let socket = Socket::from(fd);
     let (is_unix, ty) = (socket.domain()? == Domain::Unix, socket.socket_type()?);
@@ -62,6 +63,7 @@ impl Kind {
 /// # Errors
 ///
 /// `InvalidInput` also if it does not listen.
+#[inline]
 pub(super) fn adopt_listener(fd: OwnedFd, wanted: Kind) -> io::Result<Socket> {
     let socket = adopt(fd, wanted)?;
     if !socket.is_listening()? {
@@ -149,6 +151,7 @@ macro_rules! std_conversions {
         impl TryFrom<$Std> for $Socket {
             type Error = io::Error;
 
+            #[inline]
             fn try_from(socket: $Std) -> io::Result<Self> {
                 Self::from_std(socket)
             }

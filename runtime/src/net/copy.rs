@@ -309,6 +309,7 @@ impl Copying {
         })
     }
 
+    #[inline]
     fn poll_rest(&mut self, cx: &mut Context<'_>, to: SocketIo<'_>) -> Poll<io::Result<()>> {
         ready!(self.transfer.poll_rest(cx, to))?;
         match self.pipe.take() {
@@ -317,6 +318,7 @@ impl Copying {
         }
     }
 
+    #[inline]
     fn poll_run(
         &mut self,
         cx: &mut Context<'_>,
@@ -328,6 +330,7 @@ impl Copying {
     }
 
     /// Copies to the end. Once it has returned `Ok` it always does.
+    #[inline]
     fn poll(
         &mut self,
         cx: &mut Context<'_>,
@@ -348,6 +351,7 @@ impl Copying {
     }
 
     /// Fills a pipe, unless it is on its way already, and drains it.
+    #[inline]
     fn poll_through_pipe(
         &mut self,
         cx: &mut Context<'_>,
@@ -378,6 +382,7 @@ impl Copying {
     }
 
     /// Drains a pipe. As long as it is filled it is kept here, and afterwards if it is to be filled again.
+    #[inline]
     fn poll_drain(
         &mut self,
         cx: &mut Context<'_>,

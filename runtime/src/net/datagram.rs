@@ -195,6 +195,7 @@ fn recv_from<A: Address>(socket: &Socket, buffer: &mut [u8]) -> io::Result<(Rece
     Ok((Received::new(full_len, buffer.len()), from))
 }
 
+#[inline]
 fn peek(socket: &Socket, buffer: &mut [u8]) -> io::Result<Received> {
     let full_len = socket.peek_datagram(buffer)?;
     Ok(Received::new(full_len, buffer.len()))
@@ -325,6 +326,7 @@ macro_rules! datagram_operations {
             /// # Errors
             ///
             /// [`WouldBlock`](io::ErrorKind::WouldBlock) if there is nothing yet; otherwise as for `recv`.
+            #[inline]
             pub fn try_recv(&self, buffer: &mut [u8]) -> io::Result<Received> {
                 self.datagrams.try_recv(buffer)
             }
@@ -334,6 +336,7 @@ macro_rules! datagram_operations {
             /// # Errors
             ///
             /// As for [`try_recv`](Self::try_recv).
+            #[inline]
             pub fn try_recv_from(&self, buffer: &mut [u8]) -> io::Result<(Received, $Address)> {
                 self.datagrams.try_recv_from(buffer)
             }
@@ -343,6 +346,7 @@ macro_rules! datagram_operations {
             /// # Errors
             ///
             /// As for [`try_recv`](Self::try_recv).
+            #[inline]
             pub fn try_peek(&self, buffer: &mut [u8]) -> io::Result<Received> {
                 self.datagrams.try_peek(buffer)
             }
@@ -352,6 +356,7 @@ macro_rules! datagram_operations {
             /// # Errors
             ///
             /// As for [`try_recv`](Self::try_recv).
+            #[inline]
             pub fn try_peek_from(&self, buffer: &mut [u8]) -> io::Result<(Received, $Address)> {
                 self.datagrams.try_peek_from(buffer)
             }
@@ -361,6 +366,7 @@ macro_rules! datagram_operations {
             /// # Errors
             ///
             /// [`WouldBlock`](io::ErrorKind::WouldBlock) if there is no room; otherwise as for `send`.
+            #[inline]
             pub fn try_send(&self, bytes: &[u8]) -> io::Result<usize> {
                 self.datagrams.try_send(bytes)
             }
@@ -368,6 +374,7 @@ macro_rules! datagram_operations {
             /// [`recv`](Self::recv) for hand-written futures.
             ///
             /// Only the last task that called one of the `poll_recv` methods is woken; futures do not have this limit.
+            #[inline]
             pub fn poll_recv(
                 &self,
                 cx: &mut Context<'_>,
@@ -378,6 +385,7 @@ macro_rules! datagram_operations {
 
             /// [`recv_from`](Self::recv_from) for hand-written futures, with one waker as in
             /// [`poll_recv`](Self::poll_recv).
+            #[inline]
             pub fn poll_recv_from(
                 &self,
                 cx: &mut Context<'_>,
@@ -389,6 +397,7 @@ macro_rules! datagram_operations {
             /// [`send`](Self::send) for hand-written futures.
             ///
             /// Only the last task that called one of the `poll_send` methods is woken.
+            #[inline]
             pub fn poll_send(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
                 self.datagrams.poll_send(cx, bytes)
             }

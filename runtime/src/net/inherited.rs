@@ -71,6 +71,7 @@ use crate::sys::inherited;
 ///
 /// [`InvalidData`](io::ErrorKind::InvalidData) if the variables contradict the protocol or each other, and when a descriptor that
 /// they announce is not open or was opened by this program. Nothing is taken then.
+#[inline]
 pub fn sockets() -> io::Result<Vec<Inherited>> {
     static TAKEN: Mutex<bool> = Mutex::new(false);
     let mut taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
@@ -115,6 +116,7 @@ impl Inherited {
 
 /// With number and name, as in `inherited socket 3 ("http")`.
 impl fmt::Display for Inherited {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "inherited socket {}", self.number)?;
         match &self.name {
@@ -129,6 +131,7 @@ impl TryFrom<Inherited> for TcpListener {
 
     /// Takes over a TCP socket that listens, and puts it into non-blocking mode, also for others who share it. It is closed if
     /// it is another one.
+    #[inline]
     fn try_from(socket: Inherited) -> io::Result<Self> {
         let label = socket.to_string();
         Self::try_from(socket.fd).map_err(cannot("listen on", label))
@@ -187,6 +190,7 @@ impl Announced {
     }
 }
 
+#[inline]
 fn variable(name: &'static str) -> io::Result<Option<String>> {
     match env::var(name) {
         Ok(value) => Ok(Some(value)),

@@ -53,6 +53,7 @@ impl Permits {
 
 impl State {
     /// The waker of the last waiter for whom there is a permit.
+    #[inline]
     fn last_eligible(&self) -> Option<Waker> {
         let index = self.free_count.checked_sub(1)?;
         self.waiting.values().nth(index).cloned()
@@ -71,6 +72,7 @@ pub(super) struct Acquire {
 impl Future for Acquire {
     type Output = Permit;
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Permit> {
         let waker = cx.waker().clone();
         let permits = self.permits;
@@ -103,6 +105,7 @@ impl Future for Acquire {
 }
 
 impl Drop for Acquire {
+    #[inline]
     fn drop(&mut self) {
         if let Some(ticket) = self.ticket {
             let mut state = self.permits.lock();
@@ -120,6 +123,7 @@ impl Drop for Acquire {
 pub(super) struct Permit(&'static Permits);
 
 impl Drop for Permit {
+    #[inline]
     fn drop(&mut self) {
         let mut state = self.0.lock();
         state.free_count += 1;

@@ -50,6 +50,7 @@ pub(super) fn send_file(
 }
 
 /// Reads and sends up to `most` bytes; 0 means that the file ends.
+#[inline]
 fn send_through_memory(
     socket: &Socket,
     file: &File,

@@ -206,6 +206,7 @@ macro_rules! stream_operations {
             /// # Errors
             ///
             /// As for [`try_read`](Self::try_read).
+            #[inline]
             pub fn try_read_vectored(&self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
                 self.bytes.try_read_vectored(buffers)
             }
@@ -225,6 +226,7 @@ macro_rules! stream_operations {
             /// # Errors
             ///
             /// As for [`try_write`](Self::try_write).
+            #[inline]
             pub fn try_write_vectored(&self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
                 self.bytes.try_write_vectored(buffers)
             }
@@ -255,12 +257,14 @@ macro_rules! stream_operations {
             /// }
             /// # }
             /// ```
+            #[inline]
             pub fn set_read_deadline(&self, deadline: Option<crate::time::Instant>) {
                 self.bytes.io().set_read_deadline(deadline);
             }
 
             /// Limits how long writes and [`writable`](Self::writable) may wait; otherwise as
             /// [`set_read_deadline`](Self::set_read_deadline).
+            #[inline]
             pub fn set_write_deadline(&self, deadline: Option<crate::time::Instant>) {
                 self.bytes.io().set_write_deadline(deadline);
             }
@@ -292,6 +296,7 @@ macro_rules! stream_operations {
             /// })
             /// # }
             /// ```
+            #[inline]
             pub fn set_idle_timeout(&self, limit: Option<std::time::Duration>) {
                 self.bytes.io().set_idle_timeout(limit);
             }

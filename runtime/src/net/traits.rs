@@ -18,6 +18,7 @@ use super::{StreamReader, StreamWriter, TcpStream, UnixStream};
 macro_rules! read {
     ([$($generics:tt)*] $Type:ty, $self:ident => $bytes:expr) => {
         impl<$($generics)*> AsyncRead for $Type {
+            #[inline]
             fn poll_read(
                 $self: Pin<&mut Self>,
                 cx: &mut Context<'_>,
@@ -26,6 +27,7 @@ macro_rules! read {
                 $bytes.poll_read(cx, buffer)
             }
 
+            #[inline]
             fn poll_read_vectored(
                 $self: Pin<&mut Self>,
                 cx: &mut Context<'_>,
@@ -40,6 +42,7 @@ macro_rules! read {
 macro_rules! write {
     ([$($generics:tt)*] $Type:ty, $self:ident => $bytes:expr) => {
         impl<$($generics)*> AsyncWrite for $Type {
+            #[inline]
             fn poll_write(
                 $self: Pin<&mut Self>,
                 cx: &mut Context<'_>,
@@ -48,6 +51,7 @@ macro_rules! write {
                 $bytes.poll_write(cx, bytes)
             }
 
+            #[inline]
             fn poll_write_vectored(
                 $self: Pin<&mut Self>,
                 cx: &mut Context<'_>,
@@ -60,6 +64,7 @@ macro_rules! write {
                 Poll::Ready(Ok(())) // what is written is with the kernel
             }
 
+            #[inline]
             fn poll_close($self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
                 Poll::Ready($bytes.shutdown(Shutdown::Write))
             }

@@ -189,6 +189,7 @@ impl std::ops::BitOr for Readiness {
 }
 
 impl std::fmt::Debug for Readiness {
+    #[inline]
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let names = [
             (Self::READABLE, "readable"),

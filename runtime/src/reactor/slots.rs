@@ -61,6 +61,7 @@ impl Slots {
     }
 
     /// The sources in at most `step` slots, of which `from` is the first, and the slot that follows; `None` if there is none.
+    #[inline]
     pub(crate) fn some_from(&self, from: usize, step: usize) -> (Vec<Arc<Source>>, Option<usize>) {
         let end = self.slots.len().min(from + step);
         let slots = self.slots.get(from..end).unwrap_or_default();

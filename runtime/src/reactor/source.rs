@@ -201,6 +201,7 @@ impl Source {
     }
 
     /// Until when operations may wait, in each direction.
+    #[inline]
     fn moments(&self) -> [Option<Duration>; 2] {
         let limits = match &self.waiters.lock().rare {
             Some(rare) => rare.limits.clone(),

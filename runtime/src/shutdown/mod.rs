@@ -86,6 +86,7 @@ impl ShutdownToken {
     /// assert!(other.is_shutting_down());
     /// ```
     #[must_use = "a token that nobody has tells nobody"]
+    #[inline]
     pub fn child(&self) -> Self {
         let mut links = self.node.links.lock();
         let node = match self.node.is_over() {
@@ -101,6 +102,7 @@ impl ShutdownToken {
     }
 
     /// Tells everybody who watches this token or one below it, and whoever comes later. To say it again does nothing.
+    #[inline]
     pub fn shutdown(&self) {
         let mut woken = Vec::new();
         let mut nodes = vec![self.node.clone()];
@@ -244,6 +246,7 @@ impl ShutdownWait {
     }
 
     #[cold]
+    #[inline]
     fn leave(&mut self, waker: &Waker) {
         let (mut theirs, waker) = (waker.clone(), waker.clone()); // anybody's code, as is the drop: not under the lock
         let former = self.left.take();
@@ -269,12 +272,14 @@ impl ShutdownWait {
 impl Future for ShutdownWait {
     type Output = ();
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         self.get_mut().poll_over(cx)
     }
 }
 
 impl Drop for ShutdownWait {
+    #[inline]
     fn drop(&mut self) {
         if let Some(left) = &self.left {
             // Nobody else uses the key: the wakers that an end takes are not replaced by others.
@@ -359,6 +364,7 @@ impl Node {
 
 impl Drop for Node {
     /// Leaves the node above, and lets go of it: in a loop, for it may be the last to know that one, and so on.
+    #[inline]
     fn drop(&mut self) {
         let mut above = self.above.take();
         while let Some(Above { parent, key }) = above {

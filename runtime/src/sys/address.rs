@@ -124,6 +124,7 @@ impl Address for SocketAddr {
 /// The kernel's room for a path is one byte longer than that of `std`. Such a path comes back as no name at all: it must
 /// not cost the receiver of a datagram the datagram.
 impl Address for unix::SocketAddr {
+    #[inline]
     fn to_raw(&self) -> RawAddress {
         let mut path = [0; PATH_MAX];
         let len = match (self.as_pathname(), self.as_abstract_name()) {
@@ -146,6 +147,7 @@ impl Address for unix::SocketAddr {
         }
     }
 
+    #[inline]
     fn from_raw(raw: &RawAddress) -> io::Result<Self> {
         match raw.family() {
             libc::AF_UNIX => {}

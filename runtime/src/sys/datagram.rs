@@ -27,6 +27,7 @@ impl Socket {
     }
 
     /// The same, and leaves the datagram where it was.
+    #[inline]
     pub(crate) fn peek_datagram(&self, buffer: &mut [u8]) -> io::Result<usize> {
         self.recv_datagram_with(buffer, libc::MSG_PEEK)
     }
@@ -108,6 +109,7 @@ impl Socket {
     /// # Panics
     ///
     /// If `room` is 0.
+    #[inline]
     pub(crate) fn recv_batch(
         &self,
         buffer: &mut [u8],
@@ -261,6 +263,7 @@ pub(crate) fn is_segmentation_refused(error: &io::Error) -> bool {
 }
 
 /// The length of the datagrams that were glued together, if they were.
+#[inline]
 fn segment_len(header: &libc::msghdr) -> Option<u16> {
     // SAFETY: the kernel wrote the control messages and how long they are, and between the heads of libc's walk nothing
     // is modified.

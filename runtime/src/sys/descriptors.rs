@@ -20,6 +20,7 @@ impl Socket {
     /// # Errors
     ///
     /// `InvalidInput` if there are more than [`DESCRIPTORS_MAX`]; `ETOOMANYREFS` if too many are on their way already.
+    #[inline]
     pub(crate) fn send_with_descriptors(
         &self,
         bytes: &[u8],
@@ -65,6 +66,7 @@ impl Socket {
     /// Receives into `buffer`, with up to `fds_max` descriptors.
     ///
     /// Of a datagram it is told how long it was, which may be more than `buffer` has room for.
+    #[inline]
     pub(crate) fn recv_with_descriptors(
         &self,
         buffer: &mut [u8],
@@ -105,6 +107,7 @@ pub(crate) struct WithDescriptors {
 }
 
 /// The descriptors in the control messages of a call that has just been made, each wrapped once.
+#[inline]
 fn received(header: &libc::msghdr) -> Vec<OwnedFd> {
     let mut fds = Vec::new();
     // SAFETY: the kernel wrote the control messages and how long they are, so libc's walk stays within them; it made the

@@ -15,6 +15,7 @@ pub(crate) fn is_nonblocking(fd: BorrowedFd<'_>) -> io::Result<bool> {
 }
 
 /// Makes everyone who shares `fd`'s open file description wait, or not wait, in reading and writing.
+#[inline]
 pub(crate) fn set_nonblocking(fd: BorrowedFd<'_>, nonblocking: bool) -> io::Result<()> {
     let before = status_flags(fd)?;
     let after = if nonblocking {
@@ -32,6 +33,7 @@ pub(crate) fn set_nonblocking(fd: BorrowedFd<'_>, nonblocking: bool) -> io::Resu
 }
 
 /// Another descriptor for `fd`'s open file description, close-on-exec, and none of the standard three.
+#[inline]
 pub(crate) fn duplicate(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     let duplicate = retry(Call::Duplicate, || {
         // SAFETY: F_DUPFD_CLOEXEC takes an integer and touches no memory of ours.
@@ -41,6 +43,7 @@ pub(crate) fn duplicate(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(duplicate) })
 }
 
+#[inline]
 fn status_flags(fd: BorrowedFd<'_>) -> io::Result<libc::c_int> {
     retry(Call::DescriptorFlags, || {
         // SAFETY: F_GETFL touches no memory of ours.
@@ -49,6 +52,7 @@ fn status_flags(fd: BorrowedFd<'_>) -> io::Result<libc::c_int> {
 }
 
 /// Takes the lock on the open file behind `fd`, which its last descriptor gives back; `false` if somebody else has it.
+#[inline]
 pub(crate) fn try_lock(fd: BorrowedFd<'_>) -> io::Result<bool> {
     let result = retry(Call::DescriptorFlags, || {
         // SAFETY: the call touches no memory of ours.
@@ -63,6 +67,7 @@ pub(crate) fn try_lock(fd: BorrowedFd<'_>) -> io::Result<bool> {
 
 /// Sets who may use the file behind `fd`. For a Unix socket that has no name yet, who may use the name that it is given,
 /// as far as the umask allows.
+#[inline]
 pub(crate) fn set_mode(fd: BorrowedFd<'_>, mode: u32) -> io::Result<()> {
     retry(Call::DescriptorFlags, || {
         // SAFETY: the call touches no memory of ours.

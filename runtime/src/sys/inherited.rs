@@ -49,6 +49,7 @@ pub(crate) fn take(
     Ok(owned.collect())
 }
 
+#[inline]
 fn flags(number: RawFd) -> io::Result<libc::c_int> {
     retry(Call::DescriptorFlags, || {
         // SAFETY: F_GETFD touches no memory of ours; of a number that is not open it says so.

@@ -194,6 +194,7 @@ impl Socket {
     }
 
     /// Process, user and group of who connected, or listened, at the other end.
+    #[inline]
     pub(crate) fn peer_credentials(&self) -> io::Result<(c_int, u32, u32)> {
         let [pid, uid, gid] = self.get(SOL_SOCKET, libc::SO_PEERCRED)?; // `struct ucred`
         Ok((pid, uid as u32, gid as u32))
@@ -317,6 +318,7 @@ impl Socket {
     }
 
     /// Whether closing the socket throws away what is unsent and resets the connection.
+    #[inline]
     pub(crate) fn zero_linger(&self) -> io::Result<bool> {
         let [on, seconds] = self.get::<2>(SOL_SOCKET, libc::SO_LINGER)?;
         Ok(on != 0 && seconds == 0)

@@ -38,6 +38,7 @@ impl Pipe {
     /// # Errors
     ///
     /// Also [those](is_refusal) that mean that it cannot be done here.
+    #[inline]
     pub(crate) fn fill(&self, socket: &Socket, most: usize) -> io::Result<usize> {
         let count = transfer(Call::Splice, socket.as_fd(), most, |len| {
             // SAFETY: sockets and pipes have no offsets, and the call touches no memory of ours.

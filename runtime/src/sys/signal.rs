@@ -59,6 +59,7 @@ impl Arrivals {
     ///
     /// `InvalidInput` if the signal cannot be caught or should not be, `Unsupported` in a child of fork(2) whose parent
     /// has caught a signal, and a lack of descriptors. After an error the signal does what it did.
+    #[inline]
     pub(crate) fn catch(number: i32) -> io::Result<(Self, usize)> {
         let slot = SLOTS
             .get(usize::try_from(number).unwrap_or(usize::MAX))
@@ -102,6 +103,7 @@ struct Caught {
 
 impl Caught {
     /// The bell of this process, made if there is none.
+    #[inline]
     fn bell(&mut self) -> io::Result<&EventFd> {
         let process = this_process();
         if self.bell.is_none() {
@@ -134,6 +136,7 @@ struct Slot {
 }
 
 /// Puts the handler in place of what `number` does now, which it calls from then on if that is a function.
+#[inline]
 fn install(number: i32, slot: &Slot) -> io::Result<()> {
     let before = exchange(number, None)?;
     // SAFETY: integers and an optional function, for which zero is a value; a mask of zeroes is the empty one.
@@ -222,6 +225,7 @@ fn ring() {
 }
 
 /// What `number` does now; does `action` instead from now on, if there is one.
+#[inline]
 fn exchange(number: i32, action: Option<&libc::sigaction>) -> io::Result<libc::sigaction> {
     // SAFETY: as in `install`.
     let mut before: libc::sigaction = unsafe { mem::zeroed() };

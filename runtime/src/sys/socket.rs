@@ -109,6 +109,7 @@ impl Socket {
     }
 
     /// Reads without taking: the next read begins with the same bytes.
+    #[inline]
     pub(crate) fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
         self.recv_with(buffer, libc::MSG_PEEK)
     }
@@ -123,6 +124,7 @@ impl Socket {
     }
 
     /// Reads into `buffers`, one after the other; those past the first [`VECTOR_MAX`] are left alone.
+    #[inline]
     pub(crate) fn recv_vectored(&self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         let most = buffers.len().min(VECTOR_MAX);
         let count = transfer(Call::Recv, self.as_fd(), most, |len| {
@@ -151,6 +153,7 @@ impl Socket {
     }
 
     /// Writes what there is room for of `buffers`, one after the other, of the first [`VECTOR_MAX`] at most.
+    #[inline]
     pub(crate) fn send_vectored(&self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
         let most = buffers.len().min(VECTOR_MAX);
         let count = transfer(Call::Send, self.as_fd(), most, |len| {
@@ -170,6 +173,7 @@ impl Socket {
     /// # Errors
     ///
     /// Also [those](super::pipe::is_refusal) that mean that it cannot be done for this kind of file.
+    #[inline]
     pub(crate) fn send_file(
         &self,
         file: BorrowedFd<'_>,
@@ -186,6 +190,7 @@ impl Socket {
     }
 
     /// Ends one direction or both, for everyone who shares the socket.
+    #[inline]
     pub(crate) fn shutdown(&self, how: Shutdown) -> io::Result<()> {
         let how = match how {
             Shutdown::Read => libc::SHUT_RD,

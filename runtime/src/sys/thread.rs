@@ -56,6 +56,7 @@ pub enum ThreadState {
 }
 
 impl fmt::Display for ThreadState {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Runs => f.write_str("runs"),

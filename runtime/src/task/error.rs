@@ -69,6 +69,7 @@ impl JoinError {
     /// # Errors
     ///
     /// The error itself, if the task was cancelled.
+    #[inline]
     pub fn try_into_panic(self) -> Result<Box<dyn Any + Send + 'static>, Self> {
         match self.reason {
             Reason::Panicked(payload) => {
@@ -85,6 +86,7 @@ impl JoinError {
 }
 
 impl fmt::Display for JoinError {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.task)?;
         match &self.reason {

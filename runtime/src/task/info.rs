@@ -43,6 +43,7 @@ impl TaskInfo {
 }
 
 impl fmt::Display for TaskInfo {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "task {}", self.id)?;
         if let Some(name) = &self.name {

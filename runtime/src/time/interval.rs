@@ -88,6 +88,7 @@ impl Interval {
     }
 
     /// [`tick`](Self::tick) for hand-written futures.
+    #[inline]
     pub fn poll_tick(&mut self, cx: &mut Context<'_>) -> Poll<Instant> {
         let now = Instant::now();
         ready!(self.next.poll_at(now, cx.waker()));
@@ -112,6 +113,7 @@ impl Interval {
         self.next.reset(Instant::now() + self.period);
     }
 
+    #[inline]
     fn tick_after(&self, due: Instant, now: Instant) -> Instant {
         let on_time = due + self.period;
         if on_time > now {
@@ -133,6 +135,7 @@ impl Interval {
 impl Stream for Interval {
     type Item = Instant;
 
+    #[inline]
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Instant>> {
         self.poll_tick(cx).map(Some)
     }

@@ -274,12 +274,14 @@ struct Sending<'a> {
 impl Future for Sending<'_> {
     type Output = Result<(), SendError>;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         self.shared.poll_ticket(self.ticket, cx.waker())
     }
 }
 
 impl Drop for Sending<'_> {
+    #[inline]
     fn drop(&mut self) {
         self.shared.give_up(self.ticket);
     }
@@ -294,12 +296,14 @@ struct Closed<'a> {
 impl Future for Closed<'_> {
     type Output = ();
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         self.shared.poll_closed(&mut self.key, cx.waker())
     }
 }
 
 impl Drop for Closed<'_> {
+    #[inline]
     fn drop(&mut self) {
         if let Some(key) = self.key {
             self.shared.forget_watcher(key);

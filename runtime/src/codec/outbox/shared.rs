@@ -83,6 +83,7 @@ impl Shared {
     }
 
     /// Accepts a frame or refuses it.
+    #[inline]
     pub(super) fn push(&self, bytes: &[u8]) -> Result<(), SendError> {
         let mut state = self.state.lock();
         if state.is_closed {
@@ -98,6 +99,7 @@ impl Shared {
     }
 
     /// Accepts a frame, or lets it wait under the ticket that is returned.
+    #[inline]
     pub(super) fn push_or_wait(&self, bytes: Vec<u8>) -> Result<Option<u64>, SendError> {
         let mut state = self.state.lock();
         if state.is_closed {
@@ -117,6 +119,7 @@ impl Shared {
     }
 
     /// Whether the frame under a ticket has been accepted.
+    #[inline]
     pub(super) fn poll_ticket(&self, ticket: u64, waker: &Waker) -> Poll<Result<(), SendError>> {
         let fresh = waker.clone();
         let mut state = self.state.lock();
@@ -135,6 +138,7 @@ impl Shared {
     }
 
     /// Takes a frame back that is not accepted yet. Others may fit now that it is out of their way.
+    #[inline]
     pub(super) fn give_up(&self, ticket: u64) {
         let mut wakers = Vec::new();
         let mut state = self.state.lock();
@@ -150,6 +154,7 @@ impl Shared {
     }
 
     /// The last one closes.
+    #[inline]
     pub(super) fn drop_handle(&self) {
         let mut wakers = Vec::new();
         let mut state = self.state.lock();
@@ -161,6 +166,7 @@ impl Shared {
         wake_all(&mut wakers);
     }
 
+    #[inline]
     pub(super) fn close(&self) {
         let mut wakers = Vec::new();
         self.state.lock().close(&mut wakers);
@@ -172,6 +178,7 @@ impl Shared {
     }
 
     /// Waits for the close, under the key that it leaves in `key`.
+    #[inline]
     pub(super) fn poll_closed(&self, key: &mut Option<usize>, waker: &Waker) -> Poll<()> {
         let fresh = waker.clone();
         let mut state = self.state.lock();
@@ -192,6 +199,7 @@ impl Shared {
         Poll::Pending
     }
 
+    #[inline]
     pub(super) fn forget_watcher(&self, key: usize) {
         let forgotten = self.state.lock().watchers.remove(key);
         drop(forgotten);
@@ -201,6 +209,7 @@ impl Shared {
 /// For the writer.
 impl Shared {
     /// Takes all that is accepted into `buffer`, which is empty. If there is nothing, the writer is woken when there is.
+    #[inline]
     pub(super) fn take(&self, buffer: &mut Buffer, waker: &Waker) -> Taken {
         let fresh = waker.clone();
         let mut state = self.state.lock();
@@ -220,6 +229,7 @@ impl Shared {
     }
 
     /// Makes room: so many of the bytes that were taken are written.
+    #[inline]
     pub(super) fn wrote(&self, bytes: usize) {
         let mut wakers = Vec::new();
         let mut state = self.state.lock();
@@ -230,6 +240,7 @@ impl Shared {
     }
 
     /// The writer is gone, and what was accepted with it.
+    #[inline]
     pub(super) fn abandon(&self) {
         let mut wakers = Vec::new();
         let mut state = self.state.lock();
@@ -258,6 +269,7 @@ impl State {
         self.writer.take()
     }
 
+    #[inline]
     fn accept_waiting(&mut self, capacity_bytes: usize, wakers: &mut Vec<Waker>) {
         while !self.is_closed
             && let Some((_, first)) = self.waiting.first_key_value()
@@ -269,6 +281,7 @@ impl State {
         }
     }
 
+    #[inline]
     fn close(&mut self, wakers: &mut Vec<Waker>) {
         if !mem::replace(&mut self.is_closed, true) {
             wakers.extend(self.writer.take());

@@ -79,6 +79,7 @@ impl OutboxWriter {
 }
 
 impl Drop for OutboxWriter {
+    #[inline]
     fn drop(&mut self) {
         self.shared.abandon();
     }

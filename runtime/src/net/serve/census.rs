@@ -77,6 +77,7 @@ struct Peers {
 }
 
 impl Census {
+    #[inline]
     pub(super) fn new(token: ShutdownToken, limits: Limits) -> Self {
         Self {
             token,
@@ -149,6 +150,7 @@ impl Census {
     }
 
     /// Begins `stage`, and tells every task.
+    #[inline]
     pub(super) fn begin(&self, stage: Stage) {
         let mut state = self.state.lock();
         self.stage.store(stage as u8, Release);
@@ -193,10 +195,12 @@ impl Census {
 }
 
 impl State {
+    #[inline]
     fn take_place(&mut self, max: usize) -> Option<u32> {
         (self.places.len() < max).then(|| self.places.insert_with(|_| Waker::noop().clone()) as u32) // the limit fits
     }
 
+    #[inline]
     fn take_tasks(&mut self) -> Vec<Waker> {
         let tasks = self.places.values_mut();
         tasks
@@ -247,6 +251,7 @@ impl Place {
     }
 
     /// A connection of `peer` takes the place, or is refused.
+    #[inline]
     pub(super) fn occupy(&mut self, peer: Option<PeerKey>) -> bool {
         let mut state = self.census.state.lock();
         if let (Some(peer), Some(max)) = (peer, self.census.max_per_peer) {
@@ -288,6 +293,7 @@ impl Place {
 }
 
 impl Drop for Place {
+    #[inline]
     fn drop(&mut self) {
         let mut state = self.census.state.lock();
         let waker = state.places.remove(self.key as usize);

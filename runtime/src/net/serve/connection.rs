@@ -107,6 +107,7 @@ impl Connection {
     }
 
     #[cold]
+    #[inline]
     fn poll_ending_anew(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.census.wakes(self.key, cx.waker()) {
             self.waited = Waited::Task(cx.waker().clone());

@@ -35,6 +35,7 @@ impl Listener for TcpListener {
         self.acceptor()
     }
 
+    #[inline]
     fn peer(_: &TcpStream, address: &SocketAddr) -> Option<PeerKey> {
         Some(PeerKey::of_address(address))
     }
@@ -51,6 +52,7 @@ impl Listener for UnixListener {
         self.acceptor()
     }
 
+    #[inline]
     fn peer(stream: &UnixStream, _: &net::SocketAddr) -> Option<PeerKey> {
         let peer = stream.peer_credentials().ok()?;
         Some(PeerKey::User(peer.uid()))

@@ -125,6 +125,7 @@ struct Times {
 /// Making one.
 impl Server {
     /// A server without listeners.
+    #[inline]
     pub fn new() -> Self {
         let token = ShutdownToken::new();
         Self {
@@ -306,6 +307,7 @@ impl Server {
 }
 
 impl Default for Server {
+    #[inline]
     fn default() -> Self {
         Self::new()
     }

@@ -248,6 +248,7 @@ struct Owned(JoinHandle<io::Result<()>>);
 impl Future for Owned {
     type Output = io::Result<()>;
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.0).poll(cx).map(|ended| ended?)
     }

@@ -39,6 +39,7 @@ impl ServerReport {
 }
 
 impl fmt::Display for ServerReport {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             accepted,
@@ -95,6 +96,7 @@ impl ServerStats {
         (self.census.get()).map_or_else(ServerReport::default, |census| census.report())
     }
 
+    #[inline]
     pub(super) fn begin(&self, census: &Arc<Census>) {
         let _ = self.census.set(census.clone()); // a server runs once
     }

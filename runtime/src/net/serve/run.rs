@@ -131,6 +131,7 @@ async fn until_the_end(token: &ShutdownToken, loops: &mut Loops) -> io::Result<(
 struct CutOff<'a>(&'a Census);
 
 impl Drop for CutOff<'_> {
+    #[inline]
     fn drop(&mut self) {
         self.0.begin(Stage::CutOff);
     }

@@ -17,6 +17,7 @@ impl TryFrom<OwnedFd> for TcpListener {
     type Error = io::Error;
 
     /// Takes over a listening socket, such as one that a service manager has passed on.
+    #[inline]
     fn try_from(fd: OwnedFd) -> io::Result<Self> {
         Ok(Self::from_socket(adopt_listener(fd, Kind::TCP)?))
     }
@@ -26,6 +27,7 @@ impl TryFrom<OwnedFd> for TcpStream {
     type Error = io::Error;
 
     /// Takes over a socket that is connected.
+    #[inline]
     fn try_from(fd: OwnedFd) -> io::Result<Self> {
         Ok(Self::from_socket(adopt(fd, Kind::TCP)?))
     }
@@ -35,6 +37,7 @@ impl TryFrom<OwnedFd> for TcpSocket {
     type Error = io::Error;
 
     /// Takes over a socket that is neither connected nor listening, with whatever options it has.
+    #[inline]
     fn try_from(fd: OwnedFd) -> io::Result<Self> {
         Ok(Self::from_socket(adopt(fd, Kind::TCP)?))
     }

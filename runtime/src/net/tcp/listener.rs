@@ -86,6 +86,7 @@ impl TcpListener {
     /// # Errors
     ///
     /// `InvalidInput` if this one does not share its port.
+    #[inline]
     pub(in crate::net) fn sibling(&self) -> io::Result<Self> {
         let (socket, address) = (self.socket(), self.local_addr()?);
         if !socket.reuse_port()? {

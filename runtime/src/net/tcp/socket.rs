@@ -93,6 +93,7 @@ impl TcpSocket {
     /// # Errors
     ///
     /// Those of listen(2), such as [`AddrInUse`](io::ErrorKind::AddrInUse).
+    #[inline]
     pub fn listen(self, backlog: u32) -> io::Result<TcpListener> {
         if let Err(error) = self.0.listen(backlog) {
             return Err(match self.local_addr() {
@@ -276,6 +277,7 @@ async fn connect(socket: Socket, address: &SocketAddr) -> io::Result<AsyncFd<Soc
 }
 
 /// How a connection ended that was in progress; `WouldBlock` if it still is.
+#[inline]
 fn outcome(socket: &Socket) -> io::Result<()> {
     if let Some(error) = socket.take_error()? {
         return Err(error);
@@ -289,6 +291,7 @@ fn outcome(socket: &Socket) -> io::Result<()> {
     }
 }
 
+#[inline]
 fn is_connected_to_itself(socket: &Socket) -> bool {
     match (
         socket.local_addr::<SocketAddr>(),

@@ -207,6 +207,7 @@ impl TcpStream {
     }
 
     /// Whether closing the socket throws away what is unsent and resets the connection.
+    #[inline]
     pub fn zero_linger(&self) -> io::Result<bool> {
         self.socket().zero_linger()
     }

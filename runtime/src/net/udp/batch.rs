@@ -26,6 +26,7 @@ impl RecvBatch {
     ///
     /// No more than 64 are received in one call, so there is room for no more. With
     /// [`set_gro`](super::UdpSocket::set_gro), `room` should be 65 535.
+    #[inline]
     pub fn new(datagrams: usize, room: usize) -> Self {
         let (datagrams, room) = (datagrams.clamp(1, BATCH_MAX), room.max(1));
         Self {
@@ -47,6 +48,7 @@ impl RecvBatch {
     }
 
     /// The datagrams that were received last, in the order in which they came.
+    #[inline]
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Datagram<'_>> + Clone {
         let places = self.buffer.chunks_exact(self.room);
         let arrivals = self.arrivals[..self.count].iter();
@@ -60,6 +62,7 @@ impl RecvBatch {
         })
     }
 
+    #[inline]
     pub(super) fn fill(&mut self, socket: &Socket) -> io::Result<usize> {
         self.count = 0;
         self.count = socket.recv_batch(&mut self.buffer, self.room, &mut self.arrivals)?;
@@ -68,6 +71,7 @@ impl RecvBatch {
 }
 
 impl fmt::Debug for RecvBatch {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.iter()).finish()
     }

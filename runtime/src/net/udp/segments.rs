@@ -22,6 +22,7 @@ pub struct SentSegments {
 }
 
 /// Sends as many of the segments of `bytes` as one call can.
+#[inline]
 pub(super) fn send(
     socket: &Socket,
     bytes: &[u8],
@@ -52,6 +53,7 @@ pub(super) fn send(
     send_apart(socket, bytes, segment_len, to)
 }
 
+#[inline]
 fn send_apart(
     socket: &Socket,
     bytes: &[u8],
@@ -68,6 +70,7 @@ fn send_apart(
 }
 
 /// The first clear answer holds for the process.
+#[inline]
 fn knows_segments(socket: &Socket) -> io::Result<bool> {
     static KNOWS: OnceLock<bool> = OnceLock::new();
     match KNOWS.get() {

@@ -137,11 +137,13 @@ impl UdpSocket {
     /// # Errors
     ///
     /// [`WouldBlock`](io::ErrorKind::WouldBlock) if there is no room; otherwise as for [`send`](Self::send).
+    #[inline]
     pub fn try_send_to(&self, bytes: &[u8], to: SocketAddr) -> io::Result<usize> {
         self.datagrams.try_send_to(bytes, to)
     }
 
     /// [`send_to`](Self::send_to) for hand-written futures, with one waker as in [`poll_send`](Self::poll_send).
+    #[inline]
     pub fn poll_send_to(
         &self,
         cx: &mut Context<'_>,
@@ -200,6 +202,7 @@ impl UdpSocket {
     /// # Errors
     ///
     /// As for [`try_recv`](Self::try_recv); `batch` is empty then.
+    #[inline]
     pub fn try_recv_many(&self, batch: &mut RecvBatch) -> io::Result<usize> {
         self.datagrams.try_reading(|socket| batch.fill(socket))
     }
@@ -265,6 +268,7 @@ impl UdpSocket {
     /// # Errors
     ///
     /// [`WouldBlock`](io::ErrorKind::WouldBlock) if there is no room; otherwise as for `send_segmented`.
+    #[inline]
     pub fn try_send_segmented(
         &self,
         bytes: &[u8],

@@ -25,6 +25,7 @@ impl TryFrom<OwnedFd> for UnixListener {
 
     /// Takes over a listening socket, such as one that a service manager has passed on. Its name is not removed when it is
     /// dropped.
+    #[inline]
     fn try_from(fd: OwnedFd) -> io::Result<Self> {
         Ok(Self::from_socket(adopt_listener(fd, Kind::UNIX_STREAM)?))
     }
@@ -34,6 +35,7 @@ impl TryFrom<OwnedFd> for UnixStream {
     type Error = io::Error;
 
     /// Takes over a socket that is connected.
+    #[inline]
     fn try_from(fd: OwnedFd) -> io::Result<Self> {
         Ok(Self::from_socket(adopt(fd, Kind::UNIX_STREAM)?))
     }
@@ -43,6 +45,7 @@ impl TryFrom<OwnedFd> for UnixDatagram {
     type Error = io::Error;
 
     /// Takes over a socket for datagrams. Its name is not removed when it is dropped.
+    #[inline]
     fn try_from(fd: OwnedFd) -> io::Result<Self> {
         Ok(Self::from_socket(adopt(fd, Kind::UNIX_DATAGRAM)?))
     }

@@ -14,6 +14,7 @@ pub struct PeerCredentials {
 }
 
 impl PeerCredentials {
+    #[inline]
     pub(super) fn of(socket: &Socket) -> io::Result<Self> {
         let (pid, uid, gid) = socket.peer_credentials()?;
         let pid = u32::try_from(pid).ok().filter(|&pid| pid != 0);

@@ -78,6 +78,7 @@ impl UnixDatagram {
     /// # Errors
     ///
     /// As for `bind`.
+    #[inline]
     pub fn bind_addr(address: &SocketAddr) -> io::Result<Self> {
         if let Some(path) = address.as_pathname() {
             return Self::bind(path);
@@ -147,6 +148,7 @@ impl UnixDatagram {
     /// # Errors
     ///
     /// As for `send_to`.
+    #[inline]
     pub fn try_send_to(&self, bytes: &[u8], to: &SocketAddr) -> io::Result<usize> {
         // Past the registration: an answer that no event will take back must not count as "not writable".
         self.socket().send_datagram_to(bytes, to)

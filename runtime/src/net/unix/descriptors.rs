@@ -20,6 +20,7 @@ pub struct WithFds {
 }
 
 /// Receives, with up to `fds_max` descriptors.
+#[inline]
 pub(super) fn recv(
     socket: &Socket,
     ty: Type,
@@ -36,6 +37,7 @@ pub(super) fn recv(
 }
 
 /// Sends, if there is something to send the descriptors with.
+#[inline]
 pub(super) fn send(
     socket: &Socket,
     ty: Type,
@@ -130,6 +132,7 @@ macro_rules! descriptor_operations {
             /// # Errors
             ///
             /// [`WouldBlock`](io::ErrorKind::WouldBlock) if there is no room; otherwise as for `send_with_fds`.
+            #[inline]
             pub fn try_send_with_fds(
                 &self,
                 bytes: &[u8],
@@ -144,6 +147,7 @@ macro_rules! descriptor_operations {
             /// # Errors
             ///
             /// [`WouldBlock`](io::ErrorKind::WouldBlock) if there is nothing yet; otherwise as for `recv_with_fds`.
+            #[inline]
             pub fn try_recv_with_fds(
                 &self,
                 buffer: &mut [u8],

@@ -98,6 +98,7 @@ impl UnixListener {
     /// # Ok(())
     /// # }
     /// ```
+    #[inline]
     pub fn bind_addr(address: &SocketAddr) -> io::Result<Self> {
         if let Some(path) = address.as_pathname() {
             return Self::bind(path);
@@ -108,6 +109,7 @@ impl UnixListener {
         Ok(Self::from_socket(socket))
     }
 
+    #[inline]
     fn bind_path(path: &Path, mode: Option<u32>) -> io::Result<Self> {
         let socket = Socket::new(Domain::Unix, Type::Stream)?;
         if let Some(mode) = mode {

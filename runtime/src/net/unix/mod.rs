@@ -56,6 +56,7 @@ async fn a_few_times<T>(mut attempt: impl FnMut() -> io::Result<T>) -> io::Resul
 struct Named(SocketAddr);
 
 impl fmt::Display for Named {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.0.as_pathname(), self.0.as_abstract_name()) {
             (Some(path), _) => path.display().fmt(f),

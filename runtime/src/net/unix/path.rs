@@ -81,6 +81,7 @@ impl BoundPath {
 }
 
 impl Drop for BoundPath {
+    #[inline]
     fn drop(&mut self) {
         // What fails here has no name any more, or has one that somebody else has taken or protected.
         if fs::symlink_metadata(&self.path).is_ok_and(|found| identity(&found) == self.file) {
@@ -90,6 +91,7 @@ impl Drop for BoundPath {
 }
 
 /// Whether `path` is a socket whose owner is gone.
+#[inline]
 fn is_left_over(path: &Path, address: &SocketAddr, socket: &Socket) -> io::Result<bool> {
     if !fs::symlink_metadata(path)?.file_type().is_socket() {
         return Ok(false);
@@ -102,6 +104,7 @@ fn is_left_over(path: &Path, address: &SocketAddr, socket: &Socket) -> io::Resul
 /// `None` if the directory cannot be locked by anybody who may do what we may.
 ///
 /// Others hold the lock for as long as a `bind` takes, so it is waited for, if not for long: this is no async function.
+#[inline]
 fn lock_directory_of(path: &Path) -> io::Result<Option<File>> {
     let Ok(directory) = File::open(path.parent().unwrap_or(path)) else {
         return Ok(None);

@@ -150,6 +150,7 @@ impl UnixStream {
     /// # Ok(())
     /// # }
     /// ```
+    #[inline]
     pub fn peer_credentials(&self) -> io::Result<PeerCredentials> {
         PeerCredentials::of(self.socket())
     }
