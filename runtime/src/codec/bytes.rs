@@ -30,6 +30,7 @@ pub struct Bytes;
 impl Decoder for Bytes {
     type Frame = Vec<u8>;
 
+    #[inline]
     fn decode(&mut self, input: &mut &[u8]) -> io::Result<Option<Vec<u8>>> {
         let frame = std::mem::take(input);
         Ok((!frame.is_empty()).then(|| frame.to_vec()))

@@ -10,6 +10,7 @@ use std::fmt;
 use std::io::{self, ErrorKind};
 
 /// What arrived is longer than it may be, and need not have arrived as a whole.
+#[inline]
 pub(super) fn too_long(what: &'static str, max_bytes: usize) -> io::Error {
     io::Error::new(
         ErrorKind::InvalidData,
@@ -23,6 +24,7 @@ pub(super) fn malformed(sentence: impl fmt::Display) -> io::Error {
 }
 
 /// The stream ended, and of the last frame only `arrived` bytes are there.
+#[inline]
 pub(super) fn truncated(what: &'static str, arrived: usize) -> io::Error {
     io::Error::new(
         ErrorKind::UnexpectedEof,
@@ -31,6 +33,7 @@ pub(super) fn truncated(what: &'static str, arrived: usize) -> io::Error {
 }
 
 /// The same where it is known how many there should be.
+#[inline]
 pub(super) fn truncated_of(what: &'static str, arrived: usize, announced: usize) -> io::Error {
     io::Error::new(
         ErrorKind::UnexpectedEof,
@@ -44,6 +47,7 @@ pub(super) fn unsendable(sentence: impl fmt::Display) -> io::Error {
 }
 
 /// What should be sent is longer than it may be.
+#[inline]
 pub(super) fn unsendable_length(what: &'static str, len: usize, max_bytes: usize) -> io::Error {
     unsendable(format_args!(
         "{what} of {len} bytes is longer than the {max_bytes} that it may have"

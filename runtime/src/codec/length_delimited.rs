@@ -148,6 +148,7 @@ impl LengthDelimited {
         }
     }
 
+    #[inline]
     fn read_length(&self, field: &[u8]) -> u64 {
         let mut bytes = [0; 8];
         if self.is_little_endian {
@@ -158,6 +159,7 @@ impl LengthDelimited {
         u64::from_be_bytes(bytes)
     }
 
+    #[inline]
     fn write_length(&self, length: u64, output: &mut Vec<u8>) {
         match self.is_little_endian {
             true => output.extend_from_slice(&length.to_le_bytes()[..self.width_bytes]),

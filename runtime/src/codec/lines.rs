@@ -176,6 +176,7 @@ impl End {
     }
 
     /// What stands before a `\n`, without what belongs to the line's end.
+    #[inline]
     fn strip(self, line: &[u8]) -> &[u8] {
         match self {
             Self::Lf => line,

@@ -273,7 +273,7 @@ impl Builder {
                     .to_owned(),
             ));
         }
-        if self.threads.name.contains('\0') {
+        if self.threads.name.as_bytes().contains(&0) {
             return Err(invalid(
                 "a thread name cannot contain a zero byte".to_owned(),
             ));

@@ -68,7 +68,9 @@ impl Injector {
             return tasks.into_iter().for_each(drop); // outside the lock: the last reference frees the task
         }
         let waited = queue.tasks.len();
-        queue.tasks.extend(tasks);
+        for task in tasks {
+            queue.tasks.push_back(task);
+        }
         queue.mark_samples(waited);
         self.len.store(queue.tasks.len(), Release);
     }
@@ -80,7 +82,9 @@ impl Injector {
         }
         let mut queue = self.queue.lock();
         let count = max.min(queue.tasks.len());
-        queue.tasks.drain(..count).for_each(&mut take);
+        for _ in 0..count {
+            queue.tasks.pop_front().into_iter().for_each(&mut take);
+        }
         self.len.store(queue.tasks.len(), Release);
     }
 

@@ -93,6 +93,7 @@ impl Drop for LentPipe {
 
 /// Whether writing to a connection that is gone is an error and nothing else. A listener of our own for the signal would
 /// hear of it, so that is not enough.
+#[inline]
 pub(crate) fn is_sigpipe_ignored() -> bool {
     signal::is_ignored(SIGPIPE)
 }

@@ -283,7 +283,7 @@ impl Sealed for str {
             .and_then(|host| host.strip_suffix(']'))
         {
             Some(host) => host,
-            None if host.contains(':') => {
+            None if host.as_bytes().contains(&b':') => {
                 return Err(invalid(format!(
                     "`{self}` has too many colons: an IPv6 address is put in brackets, as in `[::1]:80`"
                 )));

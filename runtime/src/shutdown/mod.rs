@@ -65,6 +65,7 @@ pub struct ShutdownToken {
 
 impl ShutdownToken {
     /// A token that is below no other.
+    #[inline]
     pub fn new() -> Self {
         Self {
             node: Arc::new(Node::new(false, None)),

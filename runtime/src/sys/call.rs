@@ -124,9 +124,19 @@ pub(super) fn is_interrupted(error: &io::Error) -> bool {
 fn uninterrupted<T>(mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     loop {
         match attempt() {
-            Err(error) if is_interrupted(&error) => {}
-            result => return result,
+            Ok(done) => return Ok(done),
+            Err(error) => not_interrupted(error)?,
         }
+    }
+}
+
+/// Apart, or it would be compiled again for each call.
+#[inline(never)]
+fn not_interrupted(error: io::Error) -> io::Result<()> {
+    if is_interrupted(&error) {
+        Ok(())
+    } else {
+        Err(error)
     }
 }
 

@@ -22,6 +22,7 @@ pub(crate) struct Pipe {
 }
 
 impl Pipe {
+    #[inline]
     pub(crate) fn new() -> io::Result<Self> {
         let mut ends = [-1; 2];
         retry(Call::PipeCreate, || {
@@ -51,6 +52,7 @@ impl Pipe {
     }
 
     /// Moves up to `most` bytes, which are in the pipe, to `socket`.
+    #[inline]
     pub(crate) fn drain(&self, socket: &Socket, most: usize) -> io::Result<usize> {
         let count = transfer(Call::Splice, socket.as_fd(), most, |len| {
             // SAFETY: sockets and pipes have no offsets, and the call touches no memory of ours.
@@ -65,6 +67,7 @@ impl Pipe {
 
 /// Whether an error of moving bytes within the kernel means that this kernel, this kind of file or a sandbox does not allow
 /// it. Nothing was moved, and reading and writing does the same.
+#[inline]
 pub(crate) fn is_refusal(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error(),

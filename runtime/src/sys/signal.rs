@@ -163,6 +163,7 @@ impl Slot {
     }
 
     /// Has the handler call `action` in the end, if that is a function.
+    #[inline]
     fn chain(&self, action: &libc::sigaction) {
         let previous = match is_function(action) {
             true => Box::into_raw(Box::new(*action)),
@@ -244,6 +245,7 @@ fn is_function(action: &libc::sigaction) -> bool {
 }
 
 /// Why `number` is not caught, if it is not.
+#[inline]
 fn reason_to_refuse(number: i32) -> Option<&'static str> {
     match number {
         libc::SIGKILL | libc::SIGSTOP => Some("the kernel lets no process catch it"),
@@ -259,6 +261,7 @@ fn reason_to_refuse(number: i32) -> Option<&'static str> {
     }
 }
 
+#[inline]
 fn refusal(number: i32, reason: &str) -> io::Error {
     io::Error::new(
         io::ErrorKind::InvalidInput,

@@ -69,13 +69,14 @@ impl fmt::Display for ThreadState {
 
 /// The state in a line of `stat`. It follows the thread's name, which may contain anything, in parentheses.
 fn letter_of(stat: &str) -> Option<char> {
-    let (_, rest) = stat.rsplit_once(") ")?;
-    rest.chars().next()
+    let (_, rest) = stat.rsplit_once(')')?;
+    rest.trim_ascii_start().chars().next()
 }
 
 /// The call in a line of `syscall`: its number and arguments, `running`, or -1 where the thread is in none.
 fn call_of(syscall: &str) -> Option<String> {
-    let number: libc::c_long = syscall.split_ascii_whitespace().next()?.parse().ok()?;
+    let (number, _arguments) = syscall.split_once(' ')?;
+    let number: libc::c_long = number.parse().ok()?;
     let named = CALLS.iter().find(|(call, _)| *call == number);
     match named {
         Some((_, name)) => Some((*name).to_owned()),

@@ -326,6 +326,7 @@ fn block_on<F: Future>(future: F) -> F::Output {
 struct Unpark(Thread);
 
 impl Wake for Unpark {
+    #[inline]
     fn wake(self: Arc<Self>) {
         self.0.unpark();
     }

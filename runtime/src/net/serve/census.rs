@@ -171,6 +171,7 @@ impl Census {
     }
 
     /// Whether `waker` is the one that is called for the connection in the place `key`.
+    #[inline]
     pub(super) fn wakes(&self, key: u32, waker: &Waker) -> bool {
         let mut state = self.state.lock();
         let known = state.places.get_mut(key as usize);

@@ -21,6 +21,7 @@ impl Limits {
     }
 
     /// How many there may be in all.
+    #[inline]
     pub(super) fn max(&self) -> usize {
         self.max
             .unwrap_or_else(|| default_max(descriptors_max()))
@@ -43,6 +44,7 @@ pub enum PeerKey {
 }
 
 impl PeerKey {
+    #[inline]
     pub(super) fn of_address(address: &SocketAddr) -> Self {
         match address.ip().to_canonical() {
             IpAddr::V4(ip) => Self::V4(ip.to_bits()),

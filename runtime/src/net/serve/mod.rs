@@ -230,6 +230,7 @@ impl Server {
     ///
     /// By default as many as the process may have descriptors, less 64 for other purposes, or half as many if that is more. Zero is
     /// taken for one.
+    #[inline]
     pub fn max_connections(mut self, count: usize) -> Self {
         self.limits.set_max(count);
         self
@@ -239,6 +240,7 @@ impl Server {
     ///
     /// A peer is an IPv4 address, the first half of an IPv6 address (which is what a household or a host is given), or on a Unix
     /// socket a user. By default there is no such limit.
+    #[inline]
     pub fn max_connections_per_peer(mut self, count: usize) -> Self {
         self.limits.set_max_per_peer(count);
         self
@@ -285,6 +287,7 @@ impl Server {
     /// # std::io::Result::Ok(())
     /// # }).unwrap();
     /// ```
+    #[inline]
     pub fn shutdown_token(mut self, token: &ShutdownToken) -> Self {
         self.token = token.child();
         self

@@ -92,6 +92,7 @@ pub struct ServerStats {
 
 impl ServerStats {
     /// The report, which adds up at every moment. All zero before the server runs.
+    #[inline]
     pub fn report(&self) -> ServerReport {
         (self.census.get()).map_or_else(ServerReport::default, |census| census.report())
     }

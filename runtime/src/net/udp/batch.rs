@@ -116,6 +116,7 @@ impl<'a> Datagram<'a> {
     }
 
     /// The datagrams that it consists of: itself, unless the system has glued several of one sender together.
+    #[inline]
     pub fn segments(&self) -> impl Iterator<Item = &'a [u8]> + Clone + use<'a> {
         let len = self.segment_len.unwrap_or(usize::MAX);
         let (first, others) = self.bytes.split_at(len.min(self.bytes.len()));

@@ -312,11 +312,13 @@ impl UdpSocket {
     }
 
     /// How packets are marked for routers: type of service in IPv4, traffic class in IPv6.
+    #[inline]
     pub fn tos(&self) -> io::Result<u32> {
         self.socket().tos()
     }
 
     /// Sets [`tos`](Self::tos).
+    #[inline]
     pub fn set_tos(&self, tos: u32) -> io::Result<()> {
         self.socket().set_tos(tos)
     }
@@ -400,16 +402,19 @@ impl UdpSocket {
     }
 
     /// Sets [`multicast_loop`](Self::multicast_loop), for the family of the socket.
+    #[inline]
     pub fn set_multicast_loop(&self, on: bool) -> io::Result<()> {
         self.socket().set_multicast_loop(on)
     }
 
     /// How many hops a packet to a group may take; 1 at first, so that it does not leave the network.
+    #[inline]
     pub fn multicast_ttl(&self) -> io::Result<u32> {
         self.socket().multicast_ttl()
     }
 
     /// Sets [`multicast_ttl`](Self::multicast_ttl), for the family of the socket.
+    #[inline]
     pub fn set_multicast_ttl(&self, hops: u32) -> io::Result<()> {
         self.socket().set_multicast_ttl(hops)
     }
@@ -419,6 +424,7 @@ impl TryFrom<OwnedFd> for UdpSocket {
     type Error = io::Error;
 
     /// Takes over a UDP socket, such as one that a service manager has passed on.
+    #[inline]
     fn try_from(fd: OwnedFd) -> io::Result<Self> {
         Ok(Self::from_socket(adopt(fd, Kind::UDP)?))
     }

@@ -94,6 +94,7 @@ impl UnixDatagram {
     /// # Errors
     ///
     /// When the process or the system is out of descriptors or memory.
+    #[inline]
     pub fn unbound() -> io::Result<Self> {
         Socket::new(Domain::Unix, Type::Datagram).map(Self::from_socket)
     }
@@ -103,6 +104,7 @@ impl UnixDatagram {
     /// # Errors
     ///
     /// When the process or the system is out of descriptors or memory.
+    #[inline]
     pub fn pair() -> io::Result<(Self, Self)> {
         let (one, other) = Socket::pair(Type::Datagram)?;
         Ok((Self::from_socket(one), Self::from_socket(other)))
@@ -123,6 +125,7 @@ impl UnixDatagram {
     /// # Errors
     ///
     /// As for `connect`.
+    #[inline]
     pub fn connect_addr(&self, address: &SocketAddr) -> io::Result<()> {
         let connected = self.socket().connect(address).map(drop); // it is done at once, and not interrupted
         connected.map_err(|error| cannot("connect to", Named(address.clone()))(error))

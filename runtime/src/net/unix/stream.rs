@@ -86,6 +86,7 @@ impl UnixStream {
     /// # Errors
     ///
     /// When the process or the system is out of descriptors or memory.
+    #[inline]
     pub fn pair() -> io::Result<(Self, Self)> {
         let (one, other) = Socket::pair(Type::Stream)?;
         Ok((Self::from_socket(one), Self::from_socket(other)))
@@ -171,6 +172,7 @@ impl StreamSocket for UnixStream {
 }
 
 /// It is done at once or not at all.
+#[inline]
 fn connect(socket: &Socket, address: &SocketAddr) -> io::Result<()> {
     match socket.connect(address)? {
         Connect::Done => Ok(()),
@@ -178,6 +180,7 @@ fn connect(socket: &Socket, address: &SocketAddr) -> io::Result<()> {
     }
 }
 
+#[inline]
 fn explain(error: io::Error) -> io::Error {
     match error.kind() {
         io::ErrorKind::WouldBlock => io::Error::new(
