@@ -17,6 +17,7 @@ mod peer;
 mod signals;
 mod stats;
 mod stream;
+mod terminal;
 mod udp;
 mod units;
 

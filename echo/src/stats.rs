@@ -15,6 +15,7 @@ use wakeful::time::{Instant, interval};
 use wakeful::{Handle, spawn_blocking};
 
 use crate::logging::Console;
+use crate::terminal;
 use crate::units::count;
 
 /// All that is known of what has been served.
@@ -76,7 +77,7 @@ pub(crate) fn live_line(wanted: bool) -> ProgressBar {
         return ProgressBar::hidden();
     }
     let style = ProgressStyle::with_template("{wide_msg}").expect("a template");
-    ProgressBar::new_spinner().with_style(style)
+    terminal::line(0).with_style(style)
 }
 
 /// Says every second what is going on, for ever: on the live line, or on a line each where there is no terminal.

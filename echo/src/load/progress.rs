@@ -7,7 +7,7 @@ use wakeful::time::{Instant, interval};
 
 use super::args::LoadArgs;
 use super::workers::Live;
-use crate::units;
+use crate::{terminal, units};
 
 /// The bar. It vanishes when this is dropped.
 pub(super) struct Progress {
@@ -20,7 +20,7 @@ impl Progress {
     /// Shows that connections are being made.
     pub(super) fn begin(args: &LoadArgs) -> Self {
         let time = args.duration.as_millis() as u64;
-        let bar = ProgressBar::new(args.count.unwrap_or(time));
+        let bar = terminal::line(args.count.unwrap_or(time));
         let style = ProgressStyle::with_template("{bar:40} {percent:>3} %  {msg}")
             .expect("a template")
             .progress_chars("█▉▊▋▌▍▎▏ ");
