@@ -76,7 +76,8 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "N")]
     pub(crate) max_per_peer: Option<usize>,
 
-    /// How long a peer may neither send, nor take what it is sent, as 500ms, 30s or 5m [default: for ever]
+    /// How long a peer may neither send, nor take what it is sent, as 500ms, 30s or 5m; with --frames, how long a line may take
+    /// [default: for ever]
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     pub(crate) idle_timeout: Option<Duration>,
 

@@ -4,6 +4,9 @@
 //! together go back together. A connection that sends something else, or ends within a line, gets back the lines before it and
 //! then the end of the stream: nobody knows where the next line would begin.
 //!
+//! With `--idle-timeout` a whole line has to come in that time. Any byte would do for the streams' own limit, and a peer who sends one
+//! now and then could stay for ever and never be served.
+//!
 //! When the server ends, every line that was received whole comes back. The same loop does it: the codec is told that the
 //! stream ends where nothing more [has been received](Received).
 
@@ -20,6 +23,7 @@ use wakeful::codec::{Framed, Lines};
 use wakeful::net::Connection;
 use wakeful::time::timeout;
 
+use crate::args::ServeArgs;
 use crate::logging::Limited;
 use crate::stats::Echoed;
 use crate::stream::{PeerName, Stream};
@@ -28,13 +32,16 @@ use crate::stream::{PeerName, Stream};
 pub(crate) struct Frames {
     echoed: Arc<Echoed>,
     malformed: Limited,
+    /// How long a line may take.
+    line_max: Duration,
 }
 
 impl Frames {
-    pub(crate) fn new(echoed: &Arc<Echoed>) -> Arc<Self> {
+    pub(crate) fn new(args: &ServeArgs, echoed: &Arc<Echoed>) -> Arc<Self> {
         Arc::new(Self {
             echoed: echoed.clone(),
             malformed: Limited::default(),
+            line_max: args.idle_timeout.unwrap_or(Duration::MAX), // which never ends
         })
     }
 
@@ -97,8 +104,9 @@ impl Frames {
                 None => {
                     lines.flush().await?; // before it waits for the peer
                     lines.get_mut().count(connection);
-                    match connection.unless_shutdown(lines.next()).await {
-                        Some(next) => next,
+                    let next = timeout(self.line_max, lines.next());
+                    match connection.unless_shutdown(next).await {
+                        Some(next) => next.map_err(|_| self.no_line())?,
                         None => continue,
                     }
                 }
@@ -111,6 +119,11 @@ impl Frames {
             }
             self.echoed.add_line();
         }
+    }
+
+    fn no_line(&self) -> io::Error {
+        let problem = format!("no whole line has come within {:?}", self.line_max);
+        io::Error::new(ErrorKind::TimedOut, problem)
     }
 }
 

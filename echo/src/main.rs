@@ -173,7 +173,7 @@ fn server(args: &ServeArgs, workers: usize, echoed: &Arc<Echoed>) -> io::Result<
     if let Some(limit) = args.idle_timeout {
         server = server.idle_timeout(limit);
     }
-    let frames = args.frames.then(|| Frames::new(echoed));
+    let frames = args.frames.then(|| Frames::new(args, echoed));
     let noun = if workers == 1 { "worker" } else { "workers" };
     for address in args.listen_addresses()? {
         let listener = TcpListener::bind(address)?;

@@ -1,6 +1,6 @@
 //! `echo serve` for whoever looks after it: lines by level, the live line, stalls and SIGUSR1; and its echo line by line.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::ops::Deref;
 use std::process::Stdio;
@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use wakeful_tests::program::run;
 use wakeful_tests::server::{RunningServer, Server, echo};
@@ -101,6 +101,31 @@ fn who_sends_no_lines_is_cut_off_and_nobody_else() {
             "{counts}"
         );
     }
+}
+
+#[test]
+fn a_line_that_comes_byte_by_byte_is_not_waited_for_forever() {
+    let server = start(&["--frames", "--idle-timeout", "1s", "--log", "debug"]);
+    let mut client = server.connect();
+    let name = client.local_addr().unwrap();
+    client.write_all(b"good\n").unwrap();
+    assert_eq!(receive(&client, 5), "good\n");
+    // Never idle, and always within the same line: at this rate its limit of 64 KiB is an hour away.
+    client
+        .set_read_timeout(Some(Duration::from_millis(50)))
+        .unwrap();
+    let begun = Instant::now();
+    loop {
+        let _ = client.write(b"x"); // it may be over
+        match client.read(&mut [0]) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Ok(0) | Err(_) => break, // the end, or a reset for what was not read
+            Ok(_) => panic!("a part of a line came back"),
+        }
+        assert!(begun.elapsed() < LIMIT, "it is still waited for");
+    }
+    server.line_with(&format!("echo: debug: the peer {name} has failed: "));
+    server.ends();
 }
 
 #[test]

@@ -257,6 +257,9 @@ impl Server {
 
     /// How long a connection may be idle: the [`idle timeout`](crate::net::TcpStream::set_idle_timeout) of each stream. By
     /// default there is none.
+    ///
+    /// A single byte is enough not to be idle. A peer who sends one now and then, and never a whole message, is got rid of by a
+    /// [`timeout`](crate::time::timeout) around the wait for the message: `timeout(limit, frames.next())`.
     pub fn idle_timeout(mut self, limit: Duration) -> Self {
         self.times.idle = Some(limit);
         self
