@@ -436,6 +436,32 @@ fn the_bytes_that_handlers_count_are_in_the_report_in_the_end_and_many_before() 
 }
 
 #[test]
+fn handlers_that_count_more_bytes_than_there_are_harm_nobody() {
+    on_workers([1], |runtime| {
+        runtime.block_on(async {
+            let (listener, address) = tcp();
+            let server = Server::new().listen(
+                listener,
+                |mut stream: TcpStream, mut connection| async move {
+                    connection.count_bytes(usize::MAX, usize::MAX);
+                    connection.count_bytes(usize::MAX, usize::MAX);
+                    stream.write_all(b"end").await
+                },
+            );
+            let clients = async {
+                for _ in 0..2 {
+                    let mut client = TcpStream::connect(address).await.unwrap();
+                    client.read_exact(&mut [0; 3]).await.unwrap();
+                }
+            };
+            let report = server.run_until(clients).await.unwrap();
+            assert_eq!((report.done, report.panicked), (2, 0), "{report}");
+            assert_eq!((report.received, report.sent), (u64::MAX, u64::MAX));
+        });
+    });
+}
+
+#[test]
 fn a_connection_that_is_given_to_another_task_tells_that_one() {
     on_workers([1, 2], |runtime| {
         runtime.block_on(async {

@@ -183,11 +183,11 @@ impl Census {
         self.state.lock().report.pauses += 1;
     }
 
-    /// That handlers have moved so many bytes.
+    /// That handlers have moved so many bytes. They may say what they like, and no sum of it is a panic under the lock.
     pub(super) fn count_bytes(&self, received: u64, sent: u64) {
         let report = &mut self.state.lock().report;
-        report.received += received;
-        report.sent += sent;
+        report.received = report.received.saturating_add(received);
+        report.sent = report.sent.saturating_add(sent);
     }
 
     pub(super) fn report(&self) -> ServerReport {

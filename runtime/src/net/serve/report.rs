@@ -76,7 +76,7 @@ impl fmt::Display for ServerReport {
             1 => f.write_str("; accepting has paused once")?,
             _ => write!(f, "; accepting has paused {pauses} times")?,
         }
-        if received + sent > 0 {
+        if received | sent > 0 {
             write!(f, "; {received} bytes received, {sent} sent")?;
         }
         Ok(())
