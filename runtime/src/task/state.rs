@@ -187,38 +187,65 @@ impl State {
     /// A `Runnable` wants to run.
     #[inline]
     pub(super) fn start_run(&self) -> StartRun {
-        self.update(|word| {
-            if word & (RUNNING | COMPLETE) != 0 {
-                return (StartRun::Stale, None);
-            }
-            debug_assert!(
-                word & SCHEDULED != 0,
-                "a Runnable of a task that is not scheduled: {word:#b}"
-            );
-            let todo = if word & CANCELLED == 0 {
-                StartRun::Poll
-            } else {
-                StartRun::Cancel
-            };
-            (todo, Some((word & !SCHEDULED) | RUNNING))
+        // Nearly always this, and with nothing else to tell apart it is a sum and a compare-and-swap.
+        let started = self.move_while(
+            |word| word & (RUNNING | COMPLETE | CANCELLED) == 0,
+            |word| {
+                debug_assert!(
+                    word & SCHEDULED != 0,
+                    "a Runnable of a task that is not scheduled: {word:#b}"
+                );
+                word - SCHEDULED + RUNNING
+            },
+        );
+        match started {
+            Some(_) => StartRun::Poll,
+            None => self.start_ending(),
+        }
+    }
+
+    /// The task is taken, or was aborted: neither is ever undone.
+    #[cold]
+    fn start_ending(&self) -> StartRun {
+        self.update(|word| match word & (RUNNING | COMPLETE) {
+            0 => (StartRun::Cancel, Some((word & !SCHEDULED) | RUNNING)),
+            _ => (StartRun::Stale, None),
         })
     }
 
     /// The poll returned `Pending`, and has asked to run `again` or not.
     #[inline]
     pub(super) fn end_poll(&self, again: bool) -> EndPoll {
-        let asked = if again { SCHEDULED } else { 0 };
+        if !again
+            && let Some(waits) = self.move_while(
+                |word| word & (SCHEDULED | CANCELLED) == 0,
+                |word| {
+                    debug_assert!(
+                        word & RUNNING != 0 && word & COMPLETE == 0,
+                        "end of a poll that never began: {word:#b}"
+                    );
+                    word - RUNNING - REF_ONE
+                },
+            )
+        {
+            return match waits < REF_ONE {
+                false => EndPoll::Idle,
+                true => EndPoll::Last,
+            };
+        }
+        self.end_poll_again()
+    }
+
+    /// The task is to run again, or was aborted.
+    #[inline(never)]
+    fn end_poll_again(&self) -> EndPoll {
         self.update(|word| {
-            let word = word | asked;
             debug_assert!(
                 word & RUNNING != 0 && word & COMPLETE == 0,
                 "end of a poll that never began: {word:#b}"
             );
-            let waits = (word & !RUNNING) - REF_ONE;
-            match word & (SCHEDULED | CANCELLED) {
-                0 if waits < REF_ONE => (EndPoll::Last, Some(waits)),
-                0 => (EndPoll::Idle, Some(waits)),
-                SCHEDULED => (EndPoll::Again, Some(word & !RUNNING)),
+            match word & CANCELLED {
+                0 => (EndPoll::Again, Some((word | SCHEDULED) & !RUNNING)),
                 _ => (EndPoll::Cancel, None),
             }
         })
@@ -407,6 +434,24 @@ impl State {
             }
         }
         next(word).0
+    }
+
+    /// Changes the word for as long as it `may` be, and returns the new one, or `None` if it may not.
+    #[inline]
+    fn move_while(
+        &self,
+        may: impl Fn(usize) -> bool,
+        next: impl Fn(usize) -> usize,
+    ) -> Option<usize> {
+        let mut word = self.0.load(Acquire);
+        while may(word) {
+            let new = next(word);
+            match self.rmw().compare_exchange_weak(word, new, AcqRel, Acquire) {
+                Ok(_) => return Some(new),
+                Err(seen) => word = seen,
+            }
+        }
+        None
     }
 
     /// The word, for one read-modify-write: tests count them.
