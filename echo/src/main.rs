@@ -139,9 +139,9 @@ fn send_back(
         written => written?,
     };
     connection.count_bytes(received.len(), sent);
-    match &received[sent..] {
-        [] if sent < room => Ok(Sent::All),
-        rest => Ok(Sent::Much(rest.into())),
+    match sent == received.len() && sent < room {
+        true => Ok(Sent::All),
+        false => Ok(Sent::Much(received[sent..].into())),
     }
 }
 

@@ -48,7 +48,16 @@ impl Gate {
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<Ready<'_>>> {
         match self.registration.observe() {
-            ready if ready.satisfies(interest) => Poll::Ready(Ok(ready)),
+            ready if ready.satisfies(interest) => {
+                // The wait is over, and the source at hand: not left to the drop, which would have to find it again.
+                if let (Some(key), Ready::Seen(source, _)) = (key, ready)
+                    && let Some(left) = key
+                {
+                    source.forget(left);
+                    *key = None;
+                }
+                Poll::Ready(Ok(ready))
+            }
             Ready::Seen(source, _) => self
                 .wait(source, fd, interest, key, cx)
                 .map_ok(|seen| Ready::Seen(source, seen)),
