@@ -93,23 +93,26 @@ pub(crate) fn current() -> Option<Rc<Context>> {
     CURRENT.with(|current| (**current.borrow()).clone())
 }
 
-/// Gives `value` to `take` if this thread is a worker of `shared`, which is only compared; otherwise returns it.
+/// Gives `value` to `take` if this thread is a worker of `shared`, which is only compared. Returns it otherwise, or what `take`
+/// leaves of it.
 ///
-/// The cheap way, for what happens on every wake: no count is touched. `take` must not enter or leave a context.
+/// The cheap way, for what happens on every wake: no count is touched. `take` must not enter or leave a context. (Nothing here can
+/// panic, or a wake would save registers for that.)
 #[inline]
 pub(crate) fn give_to_worker_of<T>(
     shared: *const Shared,
     value: T,
-    take: impl FnOnce(&Worker, T),
+    take: impl FnOnce(&Worker, T) -> Option<T>,
 ) -> Option<T> {
     let mut value = Some(value);
     // Always there; `with` would be the same, and is not inlined.
     let _ = CURRENT.try_with(|current| {
-        if let Some(Context::Worker(worker)) = current.borrow().as_deref()
+        if let Ok(current) = current.try_borrow()
+            && let Some(Context::Worker(worker)) = current.as_deref()
             && ptr::eq(Arc::as_ptr(&worker.home().shared), shared)
-            && let Some(value) = value.take()
+            && let Some(given) = value.take()
         {
-            take(worker, value);
+            value = take(worker, given);
         }
     });
     value
@@ -131,7 +134,8 @@ pub(crate) fn with_worker<R>(use_worker: impl FnOnce(&Worker) -> R) -> Option<R>
 pub(crate) fn holds_core(shared: &Arc<Shared>, core: usize) -> bool {
     let mut holds = false;
     give_to_worker_of(Arc::as_ptr(shared), (), |worker, ()| {
-        holds = worker.holds(core)
+        holds = worker.holds(core);
+        None
     });
     holds
 }

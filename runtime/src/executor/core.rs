@@ -99,12 +99,14 @@ impl Core {
     /// others waiting.
     #[inline]
     pub(super) fn next_task(&self) -> Option<Runnable> {
-        let streak = self.next_streak.get();
-        if streak < NEXT_STREAK_MAX
-            && let Some(task) = self.queue.take_next()
-        {
-            self.next_streak.set(streak + 1);
-            return Some(task);
+        if self.queue.has_next() {
+            let streak = self.next_streak.get();
+            if streak < NEXT_STREAK_MAX
+                && let Some(task) = self.queue.take_next()
+            {
+                self.next_streak.set(streak + 1);
+                return Some(task);
+            }
         }
         self.next_streak.set(0);
         self.queue.pop().or_else(|| self.queue.take_next())

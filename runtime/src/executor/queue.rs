@@ -72,7 +72,13 @@ impl LocalQueue {
 
     /// Whether nothing waits, neither in the ring nor in the next slot.
     pub(crate) fn is_empty(&self) -> bool {
-        self.len() == 0 && self.ring.next.load(Relaxed).is_null() // only the owner fills it
+        self.len() == 0 && !self.has_next()
+    }
+
+    /// Whether there may be a task in the next slot.
+    #[inline]
+    pub(crate) fn has_next(&self) -> bool {
+        !self.ring.next.load(Relaxed).is_null() // only the owner fills it
     }
 
     /// How many more tasks the ring can take.
@@ -83,12 +89,23 @@ impl LocalQueue {
     /// Appends a task, unless the ring is full.
     #[inline]
     pub(crate) fn push(&self, task: Runnable) -> Result<(), Runnable> {
+        self.push_as(task, |task| task)
+    }
+
+    /// The same with the task that `value` becomes, if there is room for it.
+    #[inline]
+    pub(crate) fn push_as<T>(
+        &self,
+        value: T,
+        into_task: impl FnOnce(T) -> Runnable,
+    ) -> Result<(), T> {
         let ring = &*self.ring;
         let tail = ring.tail.load(Relaxed); // only the owner writes it
         if tail - ring.head.load(Acquire) >= CAPACITY as u64 {
-            return Err(task);
+            return Err(value);
         }
         // Acquire above: whoever took the slot's former task has read it.
+        let task = into_task(value);
         ring.slot(tail).store(task.into_raw().as_ptr(), Relaxed);
         ring.tail.store(tail + 1, Release); // publishes the slot
         Ok(())

@@ -4,6 +4,7 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::budget::is_in_poll;
 use super::builder::Threads;
 use super::clock::Clock;
 use super::context;
@@ -188,7 +189,11 @@ pub(crate) struct Home {
 impl Schedule for Arc<Home> {
     fn schedule(&self, task: Runnable) {
         let shared = Arc::as_ptr(&self.shared);
-        if let Some(task) = context::give_to_worker_of(shared, task, Worker::schedule_woken) {
+        let left = context::give_to_worker_of(shared, task, |worker, task| {
+            worker.schedule_woken(task);
+            None
+        });
+        if let Some(task) = left {
             self.shared.inject([task]);
         }
     }
@@ -196,13 +201,28 @@ impl Schedule for Arc<Home> {
     #[inline]
     fn schedule_due(due: Due<Self>) {
         let shared = Arc::as_ptr(&due.scheduler().shared);
-        let left = context::give_to_worker_of(shared, due, |worker, due| {
-            // The worker has all it takes; the task's own scheduler is not needed any more.
-            worker.schedule_woken(due.into_runnable());
-        });
+        let left = match is_in_poll() {
+            true => Some(due),
+            false => context::give_to_worker_of(shared, due, Worker::schedule_delivered),
+        };
         if let Some(due) = left {
-            due.hold(|home, task| home.shared.inject([task]));
+            schedule_otherwise(due);
         }
+    }
+}
+
+/// Not as the reactor's events are nearly always. Apart, as the last thing that is done: of what all this needs, an event then
+/// saves no register, which was ten instructions.
+#[inline(never)]
+fn schedule_otherwise(due: Due<Arc<Home>>) {
+    let shared = Arc::as_ptr(&due.scheduler().shared);
+    let left = context::give_to_worker_of(shared, due, |worker, due| {
+        // The worker has all it takes; the task's own scheduler is not needed any more.
+        worker.schedule_woken(due.into_runnable());
+        None
+    });
+    if let Some(due) = left {
+        due.hold(|home, task| home.shared.inject([task]));
     }
 }
 

@@ -18,7 +18,7 @@ use super::shared::{Home, Remote, Shared};
 use super::timers::Timer;
 use crate::reactor::{EVENTS_MAX, Stand, set_turned_here};
 use crate::sys::{clock, thread::ThreadId};
-use crate::task::{Ended, Ran, Runnable};
+use crate::task::{Due, Ended, Ran, Runnable};
 use crate::util::sync::thread;
 use crate::util::wake::wake_all;
 
@@ -214,22 +214,28 @@ impl Worker {
         self.spare_timer.take()
     }
 
+    /// A task was woken on this thread, by no other task: delivered by the reactor, in the order of the events. Who turned it asks
+    /// for help, once for all of them. Returns the task if the ring is full, or with another thread.
+    #[inline]
+    pub(crate) fn schedule_delivered(&self, due: Due<Arc<Home>>) -> Option<Due<Arc<Home>>> {
+        match self.core.try_borrow().as_deref() {
+            Ok(Some(core)) => core.queue.push_as(due, Due::into_runnable).err(),
+            _ => Some(due),
+        }
+    }
+
     /// A task was woken on this thread.
     #[inline]
     pub(crate) fn schedule_woken(&self, task: Runnable) {
         let core = self.core.borrow();
-        let Some(core) = &*core else {
-            return self.shared().inject([task]);
-        };
-        if !is_in_poll() {
-            // Delivered by the reactor: in the order of the events. Who turned it asks for help, once for all of them.
-            return self.push(core, task);
+        match &*core {
+            None => self.shared().inject([task]),
+            Some(core) if is_in_poll() => self.schedule_next(core, task),
+            Some(core) => self.push(core, task),
         }
-        self.schedule_next(core, task);
     }
 
     /// A task was woken by the one that is being polled.
-    #[inline(never)] // or the wakes of the reactor would pay for its registers
     fn schedule_next(&self, core: &Core, task: Runnable) {
         self.sampler.note(&task);
         if let Err(task) = core.queue.set_next(task) {
@@ -626,8 +632,10 @@ impl Worker {
 
     /// How much of the injector is for this worker.
     fn injected_share(&self) -> usize {
-        let waiting = self.shared().injector.len();
-        waiting.div_ceil(self.shared().workers_count())
+        match self.shared().injector.len() {
+            0 => 0, // nearly always, and to divide takes as long as a short poll
+            waiting => waiting.div_ceil(self.shared().workers_count()),
+        }
     }
 
     /// Appends to the ring.
