@@ -200,16 +200,17 @@ impl State {
         );
         match started {
             Some(_) => StartRun::Poll,
-            None => self.start_ending(),
+            None if self.start_cancelled() => StartRun::Cancel,
+            None => StartRun::Stale,
         }
     }
 
-    /// The task is taken, or was aborted: neither is ever undone.
+    /// The task was aborted, or is taken: neither is ever undone. Whether it is the former.
     #[cold]
-    fn start_ending(&self) -> StartRun {
+    fn start_cancelled(&self) -> bool {
         self.update(|word| match word & (RUNNING | COMPLETE) {
-            0 => (StartRun::Cancel, Some((word & !SCHEDULED) | RUNNING)),
-            _ => (StartRun::Stale, None),
+            0 => (true, Some((word & !SCHEDULED) | RUNNING)),
+            _ => (false, None),
         })
     }
 
