@@ -37,6 +37,8 @@ pub(crate) struct Core {
     /// 1 while polls are slow, else up to [`POLLS_PER_LOOK`].
     look_every: Cell<u32>,
     visited_at: Cell<Duration>,
+    /// When the clock was read that has said that a visit is due: the visit begins then, and need not read it again.
+    due_at: Cell<Option<Duration>>,
     /// A single worker leaves the other CPUs to the senders.
     gives_way: bool,
     pub(super) contention: Contention,
@@ -78,6 +80,7 @@ impl Core {
             look_at_polls: Cell::new(POLLS_PER_LOOK),
             look_every: Cell::new(POLLS_PER_LOOK),
             visited_at: Cell::new(clock::now()),
+            due_at: Cell::new(None),
             gives_way: workers_count > 1,
             contention: Contention::new(),
             poll_nanos: Cell::new(WAKE_NANOS), // until it is known, any task is worth a helper
@@ -149,7 +152,12 @@ impl Core {
 
     #[cold]
     fn interval_is_over_at(&self, polls: u32, now: impl FnOnce() -> Duration) -> bool {
-        if polls >= POLLS_MAX || now().saturating_sub(self.visited_at.get()) >= VISIT_INTERVAL {
+        if polls >= POLLS_MAX {
+            return true;
+        }
+        let now = now();
+        if now.saturating_sub(self.visited_at.get()) >= VISIT_INTERVAL {
+            self.due_at.set(Some(now));
             return true;
         }
         let next = polls + self.look_every.get();
@@ -159,7 +167,7 @@ impl Core {
 
     /// The worker stops polling, to visit or to sleep; says when.
     pub(super) fn note_pause(&self, counters: &Counters) -> Duration {
-        let now = clock::now();
+        let now = self.due_at.take().unwrap_or_else(clock::now);
         let polls = self.polls.replace(0);
         if polls > 0 {
             let passed = now.saturating_sub(self.visited_at.get());
