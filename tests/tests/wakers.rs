@@ -10,6 +10,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 
 use wakeful::io::AsyncFd;
+use wakeful::time::{Instant, sleep};
 use wakeful::yield_now;
 use wakeful_tests::runtimes::runtime;
 use wakeful_tests::watchdog::LIMIT;
@@ -298,6 +299,48 @@ impl Drop for Visitor {
     fn drop(&mut self) {
         self.visit();
     }
+}
+
+/// The worker keeps the timer of a sleep that was dropped, and with it the waker.
+#[test]
+fn a_waker_may_come_back_to_the_socket_whose_deadline_comes_after_its_sleep() {
+    on_workers([1, 2], |runtime| {
+        runtime.block_on(async {
+            let (one, _peer) = UnixStream::pair().unwrap();
+            let fd = Arc::new(AsyncFd::new_nonblocking(one).unwrap());
+            let dropped = Arc::new(AtomicBool::new(false));
+            let waker = Waker::from(Arc::new(Reader(fd.clone(), dropped.clone())));
+            let mut sleeps = Box::pin(sleep(LIMIT));
+            let polled = sleeps.as_mut().poll(&mut Context::from_waker(&waker));
+            assert!(polled.is_pending());
+            drop((sleeps, waker));
+            fd.set_read_deadline(Some(Instant::now() + LIMIT));
+            wait_for(&fd);
+            while !dropped.load(SeqCst) {
+                yield_now().await;
+            }
+        });
+    });
+}
+
+/// A waker that waits for its socket as it is dropped.
+struct Reader(Arc<AsyncFd<UnixStream>>, Arc<AtomicBool>);
+
+impl Wake for Reader {
+    fn wake(self: Arc<Self>) {}
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        wait_for(&self.0);
+        self.1.store(true, SeqCst);
+    }
+}
+
+fn wait_for(fd: &AsyncFd<UnixStream>) {
+    let mut cx = Context::from_waker(Waker::noop());
+    let polled = fd.poll_read_with(&mut cx, |mut stream| stream.read(&mut [0]));
+    assert!(polled.is_pending());
 }
 
 #[test]

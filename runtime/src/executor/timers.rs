@@ -236,7 +236,22 @@ impl Timer {
         {
             return Some(spare);
         }
-        let waker = waker.clone();
+        Self::arm_new(deadline, now, waker.clone(), what)
+    }
+
+    /// The same without the worker's spare, of which another waker may have to be dropped: for who holds a lock.
+    ///
+    /// # Panics
+    ///
+    /// As [`arm`](Self::arm).
+    #[inline]
+    #[track_caller]
+    pub(crate) fn arm_new(
+        deadline: Duration,
+        now: Duration,
+        waker: Waker,
+        what: &str,
+    ) -> Option<Self> {
         context::with_home(what, |home| Self::arm_on(home, deadline, now, waker)).ok()
     }
 

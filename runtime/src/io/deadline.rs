@@ -150,7 +150,7 @@ impl Deadline {
                     let limit: Weak<Self> = Arc::downgrade(self);
                     source.note_limit(self.direction, limit);
                 }
-                *timer = Timer::arm(at, executor::now(), &self.waker(), "a deadline");
+                *timer = Timer::arm_new(at, executor::now(), self.waker(), "a deadline");
             }
         }
         // Without a runtime left there is nothing to arm; the wait at the source ends with an error.
