@@ -119,9 +119,12 @@ const SCRATCH_BYTES: usize = 64 << 10;
 
 #[cfg(all(test, not(loom)))]
 mod tests {
+    use std::cell::Cell;
     use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::sync::mpsc;
+    use std::thread;
 
-    use super::{SCRATCH_BYTES, with_scratch};
+    use super::{END, SCRATCH_BYTES, SPARE, with_scratch};
 
     #[test]
     fn the_same_buffer_is_lent_again_and_again() {
@@ -152,5 +155,29 @@ mod tests {
         }));
         assert!(panicked.is_err());
         assert_eq!(with_scratch(|buffer| buffer.as_ptr().addr()), lent);
+    }
+
+    #[test]
+    fn nothing_is_kept_that_the_end_of_the_thread_would_not_free() {
+        struct Late(Cell<Option<mpsc::Sender<(bool, bool)>>>);
+
+        impl Drop for Late {
+            fn drop(&mut self) {
+                with_scratch(|_| with_scratch(|_| ()));
+                let ended = END.try_with(|_| ()).is_err();
+                let found = (ended, SPARE.take().take().is_some());
+                self.0.take().unwrap().send(found).unwrap();
+            }
+        }
+
+        thread_local!(static LATE: Late = const { Late(Cell::new(None)) });
+
+        let (sender, receiver) = mpsc::channel();
+        let thread = thread::spawn(|| {
+            LATE.with(|late| late.0.set(Some(sender))); // what is there first goes last
+            with_scratch(|_| ());
+        });
+        assert_eq!(receiver.recv(), Ok((true, false)));
+        thread.join().unwrap();
     }
 }
