@@ -69,6 +69,21 @@ impl Abuse {
         }
     }
 
+    /// How many messages a second they send all together, if they send any.
+    pub fn rate(self) -> Option<f64> {
+        let period = match self {
+            Self::SlowReaders => READ_PERIOD,
+            Self::OneByte => BYTE_PERIOD,
+            _ => return None,
+        };
+        Some(self.count() as f64 / period.as_secs_f64())
+    }
+
+    /// Whether it is for connections, so any server can have it.
+    pub fn connects(self) -> bool {
+        self != Self::SignalStorm
+    }
+
     /// How many of its connections can have sent something that the server has not got rid of.
     pub fn unsent_count(self) -> usize {
         match self {
@@ -92,6 +107,12 @@ impl FromStr for Abuse {
         all.find(|abuse| abuse.name() == name).ok_or(())
     }
 }
+
+/// How often each of those reads that read slowly: more often than the idle timeout.
+pub const READ_PERIOD: Duration = Duration::from_secs(1);
+
+/// How often each of those sends that send single bytes: more often than the idle timeout.
+pub const BYTE_PERIOD: Duration = Duration::from_millis(1_500);
 
 /// Abuse that goes on. Dropping it closes all its connections.
 #[derive(Debug)]

@@ -258,14 +258,13 @@ pub fn limit_descriptors(command: &mut Command, count: u64) {
     unsafe { command.pre_exec(move || before_exec().map(drop)) };
 }
 
-/// Has the calling thread, and what it starts, give way to whatever else wants its CPU.
+/// Has the calling thread, and what it starts, give way to whatever else wants its CPU: at once, and whenever it does.
 pub fn give_way() -> io::Result<()> {
-    // SAFETY: the call takes no pointer; zero stands for the caller.
-    check(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICEST) })?;
+    let parameters = libc::sched_param { sched_priority: 0 };
+    // SAFETY: `parameters` outlives the call, which only reads it; zero stands for the caller.
+    check(unsafe { libc::sched_setscheduler(0, libc::SCHED_IDLE, &raw const parameters) })?;
     Ok(())
 }
-
-const NICEST: i32 = 19;
 
 /// Sends a process the signal by which `echo serve` is asked to tell of itself.
 pub fn send_user_signal(pid: u32) -> io::Result<()> {

@@ -8,6 +8,7 @@ use wakeful_benches::cli::{self, Result};
 
 /// What the command line asks for.
 pub(crate) struct Options {
+    pub(crate) quick: bool,
     pub(crate) abuses: Vec<Abuse>,
     /// Whether descriptors run out, too.
     pub(crate) shortage: bool,
@@ -43,8 +44,9 @@ impl Options {
         if abuses.is_empty() && !shortage {
             (abuses, shortage) = (Abuse::ALL.to_vec(), true);
         }
-        let default = Duration::from_secs(if quick { 1 } else { 3 });
+        let default = Duration::from_secs(if quick { 1 } else { 2 });
         Ok(Some(Self {
+            quick,
             abuses,
             shortage,
             rounds: rounds.unwrap_or(if quick { 1 } else { 3 }),
@@ -63,4 +65,4 @@ usage: cargo bench -p wakeful-benches --bench abuse [-- OPTIONS]
 
   --quick          one short round: about a minute
   --rounds N       (3; --quick 1)
-  --seconds S      length of a measurement (3; --quick 1)";
+  --seconds S      length of a measurement (2; --quick 1)";

@@ -13,10 +13,16 @@ use wakeful_benches::accounting::CpuTime;
 use wakeful_benches::cli::Result;
 use wakeful_benches::contender::{Contender, Programs};
 use wakeful_benches::process::Server;
+use wakeful_benches::results::Results;
 use wakeful_benches::sys;
 
-/// Measures it for a time, prints what was seen.
-pub(crate) fn run(programs: &Programs, server_cpu: usize, time: Duration) -> Result<()> {
+/// Measures it for a time, says what was seen.
+pub(crate) fn run(
+    programs: &Programs,
+    server_cpu: usize,
+    time: Duration,
+    results: &Results,
+) -> Result<()> {
     let mut command = Contender::Ours.command(programs, 1);
     command
         .args(["--max-connections", "10000", "--log", "error"])
@@ -64,13 +70,13 @@ pub(crate) fn run(programs: &Programs, server_cpu: usize, time: Duration) -> Res
     for mut client in waiting {
         is_served(&mut client)?; // and leaves
     }
-    println!(
-        "\n{DESCRIPTORS} descriptors, {KNOCKING} clients who want one for {:.0} s: {:.1} % CPU; the next {LEAVING} served {:.0} ms \
+    results.text(format!(
+        "{DESCRIPTORS} descriptors, {KNOCKING} clients who want one for {:.0} s: {:.1} % CPU; the next {LEAVING} served {:.0} ms \
          after {LEAVING} had left, and all in the end",
         time.as_secs_f64(),
         busy * 100.0,
         resumed.as_secs_f64() * 1e3
-    );
+    ));
     match busy < BUSY_MAX {
         true => Ok(()),
         false => Err("it burns the CPU while it has no descriptors".into()),

@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use wakeful_benches::abuse::{BYTE_PERIOD, READ_PERIOD};
 use wakeful_benches::cli::Result;
 use wakeful_benches::sys;
 
@@ -145,14 +146,8 @@ fn offer(mut stream: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
     }
 }
 
-/// How often each of those reads that read slowly: more often than the idle timeout.
-const READ_PERIOD: Duration = Duration::from_secs(1);
-
 /// How long to fill the server at most.
 const FILL_MAX: Duration = Duration::from_secs(5);
-
-/// How often each of those sends that send single bytes: more often than the idle timeout.
-const BYTE_PERIOD: Duration = Duration::from_millis(1_500);
 
 /// How long a load generator lives.
 const LIFE: Duration = Duration::from_millis(200);
