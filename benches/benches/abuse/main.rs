@@ -288,8 +288,8 @@ fn wait_until_gone(abuse: Abuse, server: &Server, sockets: usize) -> Result<Dura
 
 fn table(abuses: &[Abuse], all: &[Vec<Round>]) -> Table {
     let mut table = Table::new([
-        "abuse", "how many", "alone", "under it", "÷ alone", "beside", "floor", "tokio", "busy",
-        "memory", "at most", "gone",
+        "abuse", "how many", "alone", "under it", "÷ alone", "beside", "floor", "tokio", "memory",
+        "at most", "gone",
     ]);
     for (abuse, rounds) in abuses.iter().zip(all) {
         let of = |value: fn(&Round) -> f64| median(rounds.iter().map(value));
