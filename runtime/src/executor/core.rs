@@ -132,37 +132,47 @@ impl Core {
         polls >= self.look_at_polls.get()
     }
 
-    /// Whether reactor and injector have waited long enough for a visit: [`POLLS_MAX`] polls, or [`VISIT_INTERVAL`].
+    /// Whether reactor and injector have waited long enough for a visit: [`POLLS_MAX`] polls, or [`VISIT_INTERVAL`]. If not, says
+    /// when to look again.
     #[inline]
     pub(super) fn interval_is_over(&self) -> bool {
-        self.interval_is_over_at(self.polls.get(), clock::now)
+        self.interval_is_over_by(clock::now)
+    }
+
+    #[cold]
+    fn interval_is_over_by(&self, now: impl FnOnce() -> Duration) -> bool {
+        let polls = self.polls.get();
+        let is_over = self.visit_is_due(polls, now);
+        if !is_over {
+            let next = polls + self.look_every.get();
+            self.look_at_polls.set(next.min(POLLS_MAX));
+        }
+        is_over
     }
 
     /// A task has yielded: whether a visit is due before it queues up again. What has happened while it ran then goes first.
     ///
     /// It looks at the clock where that is due, and where no other task waits: nobody pays for it then, and without a visit
-    /// none will come.
+    /// none will come. The look that is due stays so, for it is also one at the injector.
     #[inline]
     pub(super) fn visit_is_due_before_yield(&self) -> bool {
         let polls = self.polls.get() + 1;
         (polls >= self.look_at_polls.get() || self.queue.is_empty())
             && self.queue.room() > CAPACITY / 2 // else others would be pushed out by those that came later
-            && self.interval_is_over_at(polls, clock::now)
+            && self.visit_is_due(polls, clock::now)
     }
 
     #[cold]
-    fn interval_is_over_at(&self, polls: u32, now: impl FnOnce() -> Duration) -> bool {
+    fn visit_is_due(&self, polls: u32, now: impl FnOnce() -> Duration) -> bool {
         if polls >= POLLS_MAX {
             return true;
         }
         let now = now();
-        if now.saturating_sub(self.visited_at.get()) >= VISIT_INTERVAL {
+        let is_due = now.saturating_sub(self.visited_at.get()) >= VISIT_INTERVAL;
+        if is_due {
             self.due_at.set(Some(now));
-            return true;
         }
-        let next = polls + self.look_every.get();
-        self.look_at_polls.set(next.min(POLLS_MAX));
-        false
+        is_due
     }
 
     /// The worker stops polling, to visit or to sleep; says when.
@@ -267,7 +277,7 @@ mod tests {
             now += poll_us * US;
             polls += 1;
             let is_due = core.look_is_due()
-                && core.interval_is_over_at(core.polls.get(), || {
+                && core.interval_is_over_by(|| {
                     looks += 1;
                     now
                 });
@@ -280,6 +290,15 @@ mod tests {
         });
         let hundred = stretch.skip(stretches).take(100);
         hundred.collect()
+    }
+
+    #[test]
+    fn a_look_that_is_due_stays_so_when_a_task_yields() {
+        let core = Core::new(0, 1, 0, BusyPoll::Off);
+        core.note_visit();
+        (1..POLLS_PER_LOOK).for_each(|_| assert!(!core.look_is_due()));
+        core.visit_is_due_before_yield();
+        assert!(core.look_is_due());
     }
 
     #[test]
