@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::thread;
+use std::time::Duration;
 
 use futures::channel::oneshot;
 use wakeful::{JoinHandle, Runtime};
@@ -32,6 +33,34 @@ fn tasks_that_yield_take_turns_in_order() {
             }
         });
         assert!(log.lock().unwrap().chunks(3).all(|turn| turn == [0, 1, 2]));
+    });
+}
+
+/// After a slow poll the worker looks outside before the task queues up again; that costs it no turn and gives it none.
+#[test]
+fn tasks_that_yield_take_turns_in_order_however_long_each_computes() {
+    on_workers([1], |runtime| {
+        for slow in [&[0][..], &[2], &[0, 1], &[0, 1, 2]] {
+            let log = Arc::new(Mutex::new(Vec::new()));
+            runtime.block_on(async {
+                let tasks = [0, 1, 2].map(|number| {
+                    let (log, is_slow) = (log.clone(), slow.contains(&number));
+                    wakeful::spawn(async move {
+                        for _ in 0..20 {
+                            log.lock().unwrap().push(number);
+                            if is_slow {
+                                thread::sleep(Duration::from_micros(300));
+                            }
+                            wakeful::yield_now().await;
+                        }
+                    })
+                });
+                for task in tasks {
+                    task.await.unwrap();
+                }
+            });
+            assert!(log.lock().unwrap().chunks(3).all(|turn| turn == [0, 1, 2]));
+        }
     });
 }
 

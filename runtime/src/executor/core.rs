@@ -99,7 +99,7 @@ impl Core {
     }
 
     /// The next stealable task. The next slot goes first, but not for ever: two tasks that wake each other would keep all
-    /// others waiting.
+    /// others waiting. What [waits behind the ring](Self::wait_behind_ring) there goes last.
     #[inline]
     pub(super) fn next_task(&self) -> Option<Runnable> {
         if self.queue.has_next() {
@@ -110,9 +110,33 @@ impl Core {
                 self.next_streak.set(streak + 1);
                 return Some(task);
             }
+            if streak == BEHIND_RING
+                && let Some(task) = self.queue.pop()
+            {
+                return Some(task);
+            }
         }
         self.next_streak.set(0);
         self.queue.pop().or_else(|| self.queue.take_next())
+    }
+
+    /// Puts a task behind all that are in the ring, where thieves do not see it: into the next slot, unless that is taken.
+    ///
+    /// It is one that has yielded, and may be slow. Those that came meanwhile are for siblings to take; if one took this, the worker
+    /// that is free for the quick ones would be kept, and the one that they were taken from be free.
+    pub(super) fn wait_behind_ring(&self, task: Runnable) -> Result<(), Runnable> {
+        self.queue.set_next(task)?;
+        self.next_streak.set(BEHIND_RING);
+        Ok(())
+    }
+
+    /// The task that waits there, if one does: it gets its place in the ring before others are appended that it is to go before.
+    pub(super) fn end_wait_behind_ring(&self) -> Option<Runnable> {
+        if self.next_streak.get() != BEHIND_RING {
+            return None;
+        }
+        self.next_streak.set(0);
+        self.queue.take_next()
     }
 
     /// Takes half of a sibling's ring: returns one task, and keeps the others in the own ring, which is empty.
@@ -257,6 +281,9 @@ const POLLS_PER_LOOK: u32 = 16;
 
 /// As many as let a request and its answer pass between two tasks.
 const NEXT_STREAK_MAX: u8 = 3;
+
+/// In place of a streak: what is in the next slot waits until the ring is empty.
+const BEHIND_RING: u8 = u8::MAX;
 
 #[cfg(all(test, not(loom)))]
 mod tests {

@@ -187,6 +187,46 @@ fn the_next_slot_gives_its_task_to_one_and_is_free_then() {
     });
 }
 
+/// The watch may take what waits behind the ring, as all that is in the next slot. A thief has the ring.
+#[test]
+fn what_waits_behind_the_ring_runs_last_and_no_thief_takes_it() {
+    model(|| {
+        let (tasks, core) = (Tasks::default(), Core::new(0, 2, 0, BusyPoll::Off));
+        let slow = tasks.spawn();
+        let id = slow.header().id();
+        tasks.push(&core.queue, 2);
+        core.wait_behind_ring(slow).expect("the place is free");
+        let thief = tasks.thief(&core.queue, Thief::steal_all);
+        let own = std::iter::from_fn(|| core.next_task());
+        let own: Vec<_> = own
+            .map(|task| (task.header().id(), tasks.run(task)).0)
+            .collect();
+        assert_eq!(own.last(), Some(&id));
+        thief.join().unwrap();
+        tasks.all_ran();
+    });
+}
+
+#[test]
+fn the_watch_and_an_owner_take_what_waits_behind_the_ring_once() {
+    model(|| {
+        let (tasks, core) = (Tasks::default(), Core::new(0, 2, 0, BusyPoll::Off));
+        core.wait_behind_ring(tasks.spawn())
+            .expect("the place is free");
+        let watch = tasks.thief(&core.queue, Thief::steal_next);
+        // It gets its place in the ring, unless it is gone.
+        if let Some(task) = core.end_wait_behind_ring() {
+            core.queue.push(task).expect("there is room");
+        }
+        (core.queue.set_next(tasks.spawn())).expect("the place is free again");
+        while let Some(task) = core.next_task() {
+            tasks.run(task);
+        }
+        watch.join().unwrap();
+        tasks.all_ran();
+    });
+}
+
 /// Core 0 goes from the stand-in to the thread in `block_on` in the middle of a steal.
 #[test]
 fn a_queue_changes_its_thread_while_a_thief_is_at_it() {
@@ -548,7 +588,7 @@ fn a_stuck_worker_that_comes_back_as_it_is_helped_leaves_nothing_that_was_to_run
     model(|| {
         let owner = Owner::new();
         (owner.core.queue.set_next(owner.tasks.spawn())).expect("the place is free");
-        let helping = owner.is_helped_by(|shared| help(shared, 0, &mut Harvest::new()));
+        let helping = owner.is_helped_by(the_watch_helps);
         owner.works_beside([helping]);
     });
 }
@@ -561,7 +601,7 @@ fn a_stuck_worker_that_comes_back_as_it_is_helped_and_the_watch_take_each_task_o
         for _ in 0..2 {
             (owner.core.queue.push(owner.tasks.spawn())).expect("there is room");
         }
-        let helping = owner.is_helped_by(|shared| help(shared, 0, &mut Harvest::new()));
+        let helping = owner.is_helped_by(the_watch_helps);
         (owner.core.queue.push(owner.tasks.spawn())).expect("there is room"); // it has come back, and goes on
         owner.works_beside([helping]);
     });
@@ -576,7 +616,7 @@ fn a_stuck_worker_that_comes_back_as_it_is_helped_leaves_no_event_behind() {
             let shared = owner.shared.clone();
             move |task| shared.inject([task])
         });
-        let helping = owner.is_helped_by(|shared| help(shared, 0, &mut Harvest::new()));
+        let helping = owner.is_helped_by(the_watch_helps);
         owner.works_beside([helping]);
     });
 }
@@ -1658,6 +1698,11 @@ struct Owner {
     tasks: Tasks,
     /// Changed before each look at the reactor, of which loom does not know that their order matters.
     looks: Arc<AtomicUsize>,
+}
+
+/// As the watch does for worker 0.
+fn the_watch_helps(shared: &Shared) {
+    help(shared, 0, &mut Harvest::new());
 }
 
 impl Owner {

@@ -373,13 +373,29 @@ impl Worker {
             Some(core) => core.visit_is_due_before_yield(),
             None => return self.shared().inject([task]),
         };
-        let injected = if visits { self.visit() } else { None };
+        if !visits {
+            let core = self.core();
+            self.end_wait_behind_ring(&core);
+            self.sampler.note(&task);
+            return self.push(&core, task);
+        }
+        let injected = self.visit();
         let core = self.core();
         if let Some(injected) = injected {
             self.push(&core, injected);
         }
         self.sampler.note(&task);
-        self.push(&core, task);
+        if let Err(task) = core.wait_behind_ring(task) {
+            self.push(&core, task);
+        }
+    }
+
+    /// Whoever waits behind the ring goes before what is appended from here on.
+    #[inline]
+    fn end_wait_behind_ring(&self, core: &Core) {
+        if let Some(task) = core.end_wait_behind_ring() {
+            self.push(core, task);
+        }
     }
 
     /// Between tasks, every few of them: visits the outside if it is time to. If not, it still takes the oldest of what others have
@@ -404,6 +420,7 @@ impl Worker {
         if self.spare_timer.borrow().is_some() {
             drop(self.take_spare_timer());
         }
+        self.end_wait_behind_ring(&self.core());
         self.turn(Some(Duration::ZERO));
         self.ask_for_help(&self.core());
         self.take_arrivals();
