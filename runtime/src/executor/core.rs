@@ -39,6 +39,8 @@ pub(crate) struct Core {
     visited_at: Cell<Duration>,
     /// When the clock was read that has said that a visit is due: the visit begins then, and need not read it again.
     due_at: Cell<Option<Duration>>,
+    /// Until when others take its polls for slow.
+    slow_until: Cell<Duration>,
     /// A single worker leaves the other CPUs to the senders.
     gives_way: bool,
     pub(super) contention: Contention,
@@ -81,6 +83,7 @@ impl Core {
             look_every: Cell::new(POLLS_PER_LOOK),
             visited_at: Cell::new(clock::now()),
             due_at: Cell::new(None),
+            slow_until: Cell::new(Duration::ZERO),
             gives_way: workers_count > 1,
             contention: Contention::new(),
             poll_nanos: Cell::new(WAKE_NANOS), // until it is known, any task is worth a helper
@@ -222,6 +225,10 @@ impl Core {
     #[inline]
     fn note_stretch(&self, polls: u32, passed: Duration) {
         let slow = passed >= VISIT_INTERVAL && passed >= polls * SLOW;
+        if slow {
+            self.slow_until
+                .set(self.visited_at.get() + passed + SLOW_FOR);
+        }
         self.look_every.set(match slow {
             true => 1,
             false => (self.look_every.get() * 2).min(POLLS_PER_LOOK),
@@ -245,6 +252,12 @@ impl Core {
     fn note_visit_at(&self, now: Duration) {
         self.visited_at.set(now);
         self.look_at_polls.set(self.look_every.get());
+    }
+
+    /// Whether its polls have been slow of late.
+    #[inline]
+    pub(super) fn is_slow(&self) -> bool {
+        self.visited_at.get() < self.slow_until.get()
     }
 
     /// When the last visit was made.
@@ -272,6 +285,10 @@ const VISIT_INTERVAL: Duration = Duration::from_micros(200);
 
 /// Polls that take longer than this on average, with a slow one among them.
 const SLOW: Duration = Duration::from_micros(50);
+
+/// So long a worker passes for slow after a slow stretch, also if the task that makes it so rests in between. Where such a task has
+/// gone to another worker both do, and no source moves.
+const SLOW_FOR: Duration = Duration::from_millis(30);
 
 /// What it takes to wake a thread that sleeps, on a virtual machine.
 const WAKE_NANOS: u64 = 1_000_000;
@@ -352,6 +369,24 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn a_worker_passes_for_slow_for_a_while_after_it_was() {
+        let core = Core::new(0, 2, 0, BusyPoll::Off);
+        let mut now = Duration::from_secs(9);
+        let mut stretch = |polls, took| {
+            core.note_visit_at(now);
+            core.note_stretch(polls, took);
+            now += took;
+            core.note_visit_at(now);
+            core.is_slow()
+        };
+        assert!(!stretch(61, 300 * US), "many quick polls");
+        assert!(!stretch(1, VISIT_INTERVAL - US));
+        assert!(stretch(1, 1_000 * US));
+        assert!(stretch(1_000, SLOW_FOR - US), "not forgotten yet");
+        assert!(!stretch(61, US));
     }
 
     #[test]

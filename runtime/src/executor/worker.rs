@@ -570,6 +570,7 @@ impl Worker {
             counters.events.add(events.len() as u64);
         });
         let now = self.core().note_visit();
+        (shared.reactors.get(self.home.core)).note_slow(self.core().is_slow());
         self.now_ms.set(shared.millis(now));
         let time = shared.clock.at(|| now);
         if self.remote().timers.may_be_due(time) {

@@ -17,6 +17,8 @@
 //!   its own turn: each brings a buffer, and the kernel gives each event to one of them. An owner that was woken by an
 //!   event and waits for a CPU would otherwise keep what came meanwhile. Only what is meant for the owner itself, the
 //!   eventfd's edge, must not end with the sibling, who passes it on.
+//! * A source moves to the worker that keeps running its task: after many visits in a row, if there are fewer sources, and after a few,
+//!   if the tasks of its own are slow and would have its events wait.
 //! * A slot is released whatever `epoll_ctl` says.
 //!
 //! # Rejected
@@ -45,7 +47,7 @@ use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -114,10 +116,17 @@ impl Reactors {
         match stand {
             Stand::Pinned(worker) => Some(worker),
             Stand::Worker(worker) => {
-                (self.0[worker].sources_count() < self.0[home].sources_count()).then_some(worker)
+                let is_fuller = self.0[worker].sources_count() >= self.0[home].sources_count();
+                (!is_fuller || self.leaves(home, worker)).then_some(worker)
             }
             Stand::Elsewhere => None,
         }
+    }
+
+    /// Whether a source should leave `home` for `other` however many are there: its events wait for slow tasks here, and would not
+    /// there.
+    fn leaves(&self, home: usize, other: usize) -> bool {
+        self.0[home].is_slow() && (self.0.get(other)).is_some_and(|other| !other.is_slow())
     }
 
     fn join(
@@ -145,6 +154,8 @@ pub(crate) struct Reactor {
     slots: Mutex<Slots>,
     sources_count: AtomicU32,
     stale_events: AtomicU64,
+    /// Whether the tasks of its worker are slow, so that events wait.
+    is_slow: AtomicBool,
 }
 
 impl Reactor {
@@ -158,6 +169,7 @@ impl Reactor {
             slots: Mutex::new(Slots::default()),
             sources_count: AtomicU32::new(0),
             stale_events: AtomicU64::new(0),
+            is_slow: AtomicBool::new(false),
         })
     }
 
@@ -236,6 +248,19 @@ impl Reactor {
                 .iter()
                 .for_each(|source| source.visit_waiters(&mut show));
         }
+    }
+
+    /// Its worker says whether its tasks are slow.
+    #[inline]
+    pub(crate) fn note_slow(&self, is_slow: bool) {
+        // Relaxed, here and below: a hint. It hardly ever changes, so nobody's cache loses the line.
+        if self.is_slow() != is_slow {
+            self.is_slow.store(is_slow, Relaxed);
+        }
+    }
+
+    fn is_slow(&self) -> bool {
+        self.is_slow.load(Relaxed)
     }
 
     /// How many descriptors are registered.

@@ -532,11 +532,15 @@ impl Waiters {
             (self.visitor, self.visits) = (here, 0);
         }
         self.visits += 1;
-        if self.visits < VISITS_TO_MOVE {
-            return false;
+        let leaves = |home: &Home| (home.reactors).leaves(home.reactor.into(), here.into());
+        let is_enough = match self.home.as_ref().is_some_and(leaves) {
+            true => self.visits >= VISITS_TO_LEAVE,
+            false => self.visits >= VISITS_TO_MOVE,
+        };
+        if is_enough {
+            self.visits = 0;
         }
-        self.visits = 0;
-        true
+        is_enough
     }
 }
 
@@ -563,8 +567,16 @@ const COLLECTED: u32 = 1 << 24;
 /// One under loom, so that a model reaches the move.
 const VISITS_TO_MOVE: u8 = if cfg!(loom) { 1 } else { 64 };
 
+/// The same where the tasks of the source's worker are slow and those of the visitor are not. Few, since that worker looks at its
+/// reactor between two slow polls and then runs some of these tasks itself.
+const VISITS_TO_LEAVE: u8 = if cfg!(loom) { 1 } else { 2 };
+
 #[cfg(all(test, not(loom)))]
 mod tests {
+    use std::os::fd::AsFd;
+    use std::os::unix::net::UnixStream;
+
+    use super::super::{Stand, set_turned_here};
     use super::*;
 
     fn wait(source: &Source, interest: Interest, key: Option<&mut Option<WaitKey>>) -> Waited {
@@ -622,6 +634,38 @@ mod tests {
         let mut woken = Vec::new();
         source.close(&mut woken);
         assert_eq!(woken.len(), 2);
+    }
+
+    #[test]
+    fn a_source_leaves_a_slow_worker_for_one_that_is_not_after_few_visits() {
+        let reactors = Arc::new(Reactors::new(2).unwrap());
+        let sockets = [(); 3].map(|()| UnixStream::pair().unwrap().0);
+        let register = |socket: &UnixStream, reactor| {
+            let home = reactors.join(socket.as_fd(), &Arc::default(), reactor);
+            home.unwrap()
+        };
+        let mut waiters = Waiters {
+            home: Some(register(&sockets[0], 0)),
+            ..Waiters::default()
+        };
+        let _elsewhere = [1, 2].map(|socket| register(&sockets[socket], 1));
+        set_turned_here(Some(1));
+        let mut visits_and_move = || {
+            let visits = (1..=u8::MAX).find(|_| waiters.is_steadily_elsewhere());
+            (
+                visits.unwrap(),
+                reactors.better_than(0, Stand::Worker(1)).is_some(),
+            )
+        };
+        let stays = (VISITS_TO_MOVE, false); // there are more already
+        assert_eq!(visits_and_move(), stays);
+        reactors.get(0).note_slow(true);
+        assert_eq!(visits_and_move(), (VISITS_TO_LEAVE, true));
+        reactors.get(1).note_slow(true);
+        assert_eq!(visits_and_move(), stays);
+        reactors.get(0).note_slow(false);
+        assert_eq!(visits_and_move(), stays);
+        set_turned_here(None);
     }
 
     #[test]
