@@ -29,6 +29,17 @@
 //! 0.8 times, at a loss of throughput. A guard has nothing else to do and may look sooner. Beside a task that computes and yields again
 //! and again, in short runs on two CPUs, a light load of 64 connections had a 99th percentile of 0.3 to 0.5 ms with it and 1.5
 //! without where that task computes for 50 ms, and of 0.6 and 4 ms for 1 ms; for 10 ms the runs disagreed (0.5 to 2.6 and 2.6 to 3.3).
+//!
+//! Since then such a task stays with its worker (`Core::wait_behind_ring`), and the sources leave that one (`Reactors::leaves`). Soon
+//! one worker has all connections and the other the task, as it is with tokio, and what is left is where the kernel lets threads run:
+//! with three threads that want two CPUs, whoever wakes on that of the computing one may wait for a time slice of it. In rounds that
+//! alternated, with 1 ms of computing, the 99th percentile was 0.9 ms (0.3 to 1.5) of a bare epoll loop beside a thread that spins,
+//! 1.0 (0.4 to 3.4) of ours, and 1.2 (0.4 to 22) of tokio's; the figures of a single run say little. Where the task also rests, for as
+//! long, it was 0.31, 0.84 and 0.35 ms for 1, 10 and 50 ms, and tokio's 1.3, 10 and 49. For 1 ms it can still be 1 ms: a task that a timer
+//! wakes lies in the ring, where siblings take it, and as long as it goes to and fro, both workers pass for slow and no source moves.
+//!
+//! Rejected: *a guard that looks less often although it has work of its own*: it looks in vain beside a worker that has given its
+//! sources away, but then saves 20 ms of CPU time in 3.75 s, and sees late that a sibling begins to compute.
 //! Not tried: *the stuck worker's epoll instance in the guard's own*, for as long as it is stuck. It would tell of each event at once
 //! and the guard would not wake in vain, for two system calls a stall, and an order in which the instances may contain each other.
 
@@ -235,18 +246,18 @@ pub(super) fn keep_watch(shared: &Arc<Shared>, mut stalls: Stalls) {
     while !shared.is_closed() {
         thread::park_timeout(period);
         let now = clock::now();
-        let (mut moved, mut stuck) = (false, false);
+        let (mut moved, mut stuck, mut found) = (false, false, false);
         for worker in 0..shared.workers_count() {
             match stalls.look(shared, worker, now) {
                 Look::Moved => moved = true,
                 Look::Asleep => {}
                 Look::Stuck => {
                     stuck = true;
-                    help(shared, worker, &mut harvest);
+                    found |= help(shared, worker, &mut harvest);
                 }
             }
         }
-        period = match stuck {
+        period = match found {
             true => PERIOD_MIN,
             false => stalls.period(PERIOD_MAX.min(period * 2)),
         };
@@ -281,10 +292,10 @@ impl Shared {
     }
 }
 
-/// Sees to it that others run what `worker` does not come to.
-pub(super) fn help(shared: &Shared, worker: usize, harvest: &mut Harvest) {
+/// Sees to it that others run what `worker` does not come to. False where nothing waits and somebody on guard looks after it.
+pub(super) fn help(shared: &Shared, worker: usize, harvest: &mut Harvest) -> bool {
     if shared.workers_count() == 1 {
-        return; // there are no others
+        return false; // there are no others
     }
     shared.watch.sweeps.add(1);
     let Harvest { events, woken } = harvest;
@@ -295,17 +306,21 @@ pub(super) fn help(shared: &Shared, worker: usize, harvest: &mut Harvest) {
     shared.remotes[worker]
         .timers
         .fire(shared.clock.now(), woken);
+    let brought = !woken.is_empty();
     wake_all(woken); // from no worker's thread: into the injector and the inboxes
     let stealer = &shared.remotes[worker].stealer;
     let next = stealer.steal_next();
-    if next.is_some() || !stealer.is_empty() {
+    let is_queued = next.is_some() || !stealer.is_empty();
+    let needs_others = shared.has_work() || !shared.guard.is_mounted();
+    if is_queued {
         // Siblings that always have something to run steal nothing, but they come to the injector. Not more than a ring holds:
         // its owner may have come back, and go on to fill it.
         let queued = iter::from_fn(|| stealer.steal_oldest()).take(CAPACITY);
         shared.inject(next.into_iter().chain(queued));
-    } else if shared.has_work() || !shared.guard.is_mounted() {
+    } else if needs_others {
         shared.work_published(); // whoever wakes for it and finds nothing goes on guard
     }
+    brought || is_queued || needs_others
 }
 
 /// A look costs a system call for each sibling that stands still.
@@ -320,13 +335,17 @@ const LOOKS_IN_VAIN: u32 = 10;
 /// … have brought nothing, so long: who is awake does well, or has nothing to give. Each look costs a thread's wake-up.
 const VIGIL_MAX: Duration = Duration::from_millis(1);
 
+/// Workers fire the timers of siblings that let them wait for so long. A timer of one that sleeps is about to wake it, and a task that
+/// computes whenever it is due would keep now one worker and now another.
+pub(super) const LATE: Duration = Duration::from_micros(500);
+
 /// How many siblings one look helps, so that in a large runtime at rest a worker has time for its own.
 const SIBLINGS_MAX: usize = 4;
 
-/// How long the watch waits between two looks, after one that found somebody stuck …
+/// How long the watch waits between two looks, after one that found something for others to do …
 const PERIOD_MIN: Duration = Duration::from_millis(1);
 
-/// … and when all is well. A look of the watch costs a thread's wake-up.
+/// … and when all is well, or somebody on guard sees to it. A look of the watch costs a thread's wake-up.
 const PERIOD_MAX: Duration = Duration::from_millis(10);
 
 /// Long enough that a server with a message now and then does not wake the watch for each.

@@ -16,6 +16,7 @@ use super::local::{LOCAL, LocalTasks};
 use super::observer::Observing;
 use super::shared::{Home, Remote, Shared};
 use super::timers::Timer;
+use super::watch::LATE;
 use crate::reactor::{EVENTS_MAX, Stand, set_turned_here};
 use crate::sys::{clock, thread::ThreadId};
 use crate::task::{Due, Ended, Ran, Runnable};
@@ -584,7 +585,7 @@ impl Worker {
                     .reactors
                     .get(sibling)
                     .turn_for_owner(events, events_max, woken);
-                shared.remotes[sibling].timers.fire(time, woken);
+                (shared.remotes[sibling].timers).fire(time.saturating_sub(LATE), woken);
             });
         }
         now.saturating_sub(begun)
