@@ -76,7 +76,7 @@
 //!   the one that the next piece of work wakes, and then nobody watches; and who fell asleep while all were well sees nothing. We
 //!   have such a guard all the same, beside the thread and not in its place: it sees most stalls, and sooner, and the thread the
 //!   rest. Its looks cost nothing that the kernel's accounting shows: at 1 000 messages a second over 64 connections two workers
-//!   used 100 ms of CPU time in 3.75 s with a guard that looks every 100 µs, 80 with one that looks every millisecond while there is
+//!   used 100 ms of CPU time in 3 s with a guard that looks every 100 µs, 80 with one that looks every millisecond while there is
 //!   nothing to find, and 100 without one.
 //! * *A shorter time slice for the workers' threads* (`sched_setattr`, 100 µs for some 3 ms), so that whoever wakes on the CPU of one that
 //!   computes waits for less. The 99th percentile beside such a task was 1.3 to 3.4 ms with it and 1.1 to 3.0 without, and threads and

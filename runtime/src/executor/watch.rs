@@ -39,7 +39,7 @@
 //! wakes lies in the ring, where siblings take it, and as long as it goes to and fro, both workers pass for slow and no source moves.
 //!
 //! Rejected: *a guard that looks less often although it has work of its own*: it looks in vain beside a worker that has given its
-//! sources away, but then saves 20 ms of CPU time in 3.75 s, and sees late that a sibling begins to compute.
+//! sources away, but then saves 20 ms of CPU time in 3 s, and sees late that a sibling begins to compute.
 //! Not tried: *the stuck worker's epoll instance in the guard's own*, for as long as it is stuck. It would tell of each event at once
 //! and the guard would not wake in vain, for two system calls a stall, and an order in which the instances may contain each other.
 
