@@ -14,7 +14,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 rounds=${1:-1}
-tests=(block_on blocking codec copy deadlines dump duplex fairness group in_place local metrics names observer outbox
+tests=(block_on blocking codec copy deadlines dump duplex fairness group in_place local metrics mixture names observer outbox
     polling server shutdown shutdown_token spawn stall task_local tcp time udp unix wakers)
 if (($# > 1)); then tests=("${@:2}"); fi
 target=target/tsan
