@@ -128,39 +128,31 @@ fn whichever_call_fails_the_next_connection_is_served() {
 
 #[test]
 fn every_byte_comes_back_under_random_faults() {
-    let _turn = in_turn();
-    let mut injected = 0;
-    for seed in 0..SEEDS {
-        injected += case(format!("seed {seed}"), move || {
-            under(
-                Plan::random(seed, 300),
-                1 + (seed % 2) as usize,
-                |runtime| echo_all(runtime, seed),
-            )
-            .injected_total()
-        });
-    }
-    println!("{injected} faults");
+    let injected = random_faults(SEEDS, echo_all);
     assert!(injected > SEEDS * 50, "{injected} faults only");
 }
 
 #[test]
 fn ten_thousand_seeds_of_faults_leave_nothing_and_keep_nobody_waiting() {
     const SEEDS: u64 = 10_000;
-    let _turn = in_turn();
-    let mut injected = 0;
-    for seed in 0..SEEDS {
-        injected += case(format!("seed {seed}"), move || {
-            under(
-                Plan::random(seed, 300),
-                1 + (seed % 2) as usize,
-                |runtime| runtime.block_on(exchange_a_little(seed)),
-            )
-            .injected_total()
-        });
-    }
-    println!("{injected} faults");
+    let injected = random_faults(SEEDS, |runtime, seed| {
+        runtime.block_on(exchange_a_little(seed));
+    });
     assert!(injected > SEEDS * 5, "{injected} faults only");
+}
+
+/// Has `body` run with faults out of each seed, with one worker and with two in turn. Returns how many there were.
+fn random_faults(seeds: u64, body: fn(&Runtime, u64)) -> u64 {
+    let _turn = in_turn();
+    let injected = (0..seeds).map(|seed| {
+        case(format!("seed {seed}"), move || {
+            let plan = Plan::random(seed, 300);
+            under(plan, 1 + (seed % 2) as usize, |runtime| body(runtime, seed)).injected_total()
+        })
+    });
+    let injected = injected.sum();
+    println!("{injected} faults");
+    injected
 }
 
 #[test]

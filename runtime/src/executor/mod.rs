@@ -34,7 +34,7 @@
 //!
 //! | who | when | does |
 //! |---|---|---|
-//! | a sibling that turns its own reactor | a worker's tick has stood still for 250 µs or more | turns that worker's reactor, fires its timers, and runs what that wakes |
+//! | a sibling that turns its own reactor | a worker's tick has stood still for 250 µs or more | turns that worker's reactor, fires those of its timers that are half a millisecond late, and runs what that wakes |
 //! | a sibling that sleeps on guard: one, while anybody is awake | the same for 100 µs, later a millisecond | the same |
 //! | the watch, a thread | the same, seen every 1 to 10 ms; rests when all is quiet | the same, and has others take what the worker had queued; tells of stalls |
 //! | the task itself | it says that it blocks: [`block_in_place`] | gives the core to a stand-in at once |
